@@ -1,0 +1,249 @@
+"""Every setting, read from the environment in this one place.
+
+What belongs here: names, types, defaults and the meaning of settings, and the business's clock that follows from them.
+What does not: connecting to anything, or creating anything; importing this module touches nothing but the environment.
+
+Sources, strongest first: variables `DS_…`, `<home>/settings.toml` (what was chosen for this installation, such as the
+sample's days), the defaults below.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from ds_pipelines.errors import SettingsError, UnknownDayError
+
+PACKAGE = Path(__file__).resolve().parent
+PROJECT = PACKAGE.parent
+
+Environment = Literal["development", "acceptance", "production"]
+
+TELEMETRY_OFF = {
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MPLBACKEND": "Agg",
+}
+"""Set for every process that the project starts, and for this one by `quiet_libraries`."""
+
+
+def _default_home() -> Path:
+    root = PROJECT if (PROJECT / "pyproject.toml").exists() else Path.cwd()
+    return root / ".ds"
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Frozen: who needs another value makes a copy with `model_copy(update=…)`."""
+
+    model_config = SettingsConfigDict(env_prefix="DS_", frozen=True, extra="forbid", env_ignore_empty=True)
+
+    environment: Environment = Field("development", description="Which of the three environments this process serves.")
+    home: Path = Field(
+        default_factory=_default_home,
+        description="Where everything that is made at run time lives: databases, snapshots, secrets, logs.",
+    )
+
+    zone: str = Field("Europe/London", description="The business's time zone: a day is a calendar day there.")
+    first_day: date = Field(date(2025, 1, 1), description="The business's first day with data.")
+    today: date | None = Field(
+        None,
+        description="The business's today, for data that ends when it ends, as the sample's does; unset: the clock's.",
+    )
+    extract_delay: timedelta = Field(
+        timedelta(hours=2), description="How long after its end a day can be extracted (ISO 8601, as PT2H)."
+    )
+
+    extract_url: SecretStr | None = Field(None, description="Production database, as the extract's role reads it.")
+    scoring_url: SecretStr | None = Field(None, description="Production database, as the scoring's role reads it.")
+    owner_url: SecretStr | None = Field(None, description="Production database, as the sample's owner writes it.")
+    serving_url: SecretStr | None = Field(None, description="Serving database, as the scoring's role writes it.")
+    consumer_url: SecretStr | None = Field(None, description="Serving database, as other systems read it.")
+    dagster_url: SecretStr | None = Field(None, description="Dagster's storage.")
+    mlflow_url: SecretStr | None = Field(None, description="MLflow's backend store in development.")
+    registry_url: SecretStr | None = Field(None, description="Production's model registry.")
+
+    host: str = Field("127.0.0.1", description="The address on which the services listen.")
+    webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
+    gateway_port: int = Field(4280, description="The gateway.", ge=1, le=65535)
+    mlflow_port: int = Field(5000, description="MLflow's pages and tracking API.", ge=1, le=65535)
+    exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
+    production_port: int = Field(4267, description="Code server of the location production.", ge=1, le=65535)
+    gateway_address: str | None = Field(None, description="URL of the gateway, if it runs elsewhere.")
+    tracking_address: str | None = Field(None, description="URL of the MLflow server, if it runs elsewhere.")
+
+    policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
+    releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
+    experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes them by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before `<home>/settings.toml`; a test's own arguments before both."""
+        home = init_settings().get("home") or env_settings().get("home") or _default_home()
+        chosen = TomlConfigSettingsSource(settings_cls, toml_file=Path(home) / "settings.toml")
+        return init_settings, env_settings, chosen
+
+    @field_validator("home", "policies", "releases", "experiments")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("a time zone of the IANA database, as Europe/London")
+        return value
+
+    @property
+    def gateway_base(self) -> str:
+        """The gateway's URL, without a trailing slash."""
+        return (self.gateway_address or f"http://{self.host}:{self.gateway_port}").rstrip("/")
+
+    @property
+    def tracking_base(self) -> str:
+        """The MLflow server's URL, without a trailing slash."""
+        return (self.tracking_address or f"http://{self.host}:{self.mlflow_port}").rstrip("/")
+
+    @property
+    def webserver_base(self) -> str:
+        """The URL of Dagster's pages, without a trailing slash."""
+        return f"http://{self.host}:{self.webserver_port}"
+
+    @property
+    def secrets(self) -> Path:
+        """Folder of generated secrets; its files are readable by their owner only."""
+        return self.home / "secrets"
+
+    @property
+    def gateway_token(self) -> Path:
+        """File with the bearer token by which development reads extracts."""
+        return self.secrets / "gateway.token"
+
+    @property
+    def pseudonym_key(self) -> Path:
+        """File with the secret from which every pseudonym is derived."""
+        return self.secrets / "pseudonym.key"
+
+    @property
+    def snapshots(self) -> Path:
+        """Store of published extracts, on the production side."""
+        return self.home / "snapshots"
+
+    @property
+    def cache(self) -> Path:
+        """The lab's cache of what the gateway served."""
+        return self.home / "cache"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts in development."""
+        return self.home / "artifacts"
+
+    @property
+    def registry_artifacts(self) -> Path:
+        """Files of the models that production's registry holds, and of the releases offered to it."""
+        return self.home / "registry"
+
+    @property
+    def instance(self) -> Path:
+        """DAGSTER_HOME of this environment: run-time state stays out of git."""
+        return self.home / "home" / self.environment
+
+    def now(self) -> datetime:
+        """The business's now, with its zone; noon of `today` where that is set."""
+        zone = ZoneInfo(self.zone)
+        if self.today is None:
+            return datetime.now(zone)
+        return datetime.combine(self.today, time(12), zone)
+
+    def last_extractable_day(self) -> date:
+        """The newest day that ended at least `extract_delay` ago."""
+        # Subtract in UTC: wall-clock arithmetic is an hour off across a change to or from summer time.
+        settled = (self.now().astimezone(UTC) - self.extract_delay).astimezone(ZoneInfo(self.zone))
+        return settled.date() - timedelta(days=1)
+
+    def require_day(self, day: str | date) -> date:
+        """The day, if it can be worked on.
+
+        Raises:
+            UnknownDayError: it is no date, or outside `first_day` … `last_extractable_day()`.
+        """
+        first, last = self.first_day, self.last_extractable_day()
+        try:
+            parsed = day if isinstance(day, date) else date.fromisoformat(day)
+        except ValueError:
+            raise UnknownDayError(str(day), str(first), str(last)) from None
+        if not first <= parsed <= last:
+            raise UnknownDayError(str(parsed), str(first), str(last))
+        return parsed
+
+    def bounds(self, day: date) -> tuple[datetime, datetime]:
+        """Start (inclusive) and end (exclusive) of a business day, as instants; 23, 24 or 25 hours apart."""
+        zone = ZoneInfo(self.zone)
+        start = datetime.combine(day, time(), zone)
+        end = datetime.combine(day + timedelta(days=1), time(), zone)
+        return start.astimezone(UTC), end.astimezone(UTC)
+
+    def as_environment(self) -> dict[str, str]:
+        """The variables that give a child process these settings; database URLs of the user are left out."""
+        plain = self.model_dump(mode="json", exclude_none=True, exclude=set(DATABASE_SETTINGS))
+        return {f"DS_{name.upper()}": str(value) for name, value in plain.items()}
+
+
+DATABASE_SETTINGS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
+"""Names of the settings that hold a database URL, and with it perhaps a password."""
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the settings.
+
+    Raises:
+        SettingsError: a value cannot be used; the message names the setting and what was expected, never the value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"DS_{name.removeprefix('DS_')}", _expectation(first)) from None
+
+
+def _expectation(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return "a known setting, and there is none of this name"
+    return message[0].lower() + message[1:]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The process environment for a child: this one's, telemetry off, and `extra` on top."""
+    return {**os.environ, **TELEMETRY_OFF, **extra}
+
+
+def scrubbed_environment(**extra: str) -> dict[str, str]:
+    """As `environment`, without any variable that holds a database URL: what the exploration side is started with."""
+    hidden = {f"DS_{name.upper()}" for name in DATABASE_SETTINGS} - {"DS_DAGSTER_URL"}
+    return {name: value for name, value in environment(**extra).items() if name not in hidden}
+
+
+def adopt_environment(**variables: str) -> None:
+    """Gives this process variables that libraries read, as a child of it would get them."""
+    os.environ.update(variables)
+
+
+def quiet_libraries() -> None:
+    """Turns the telemetry of every library off in this process; call before importing them."""
+    adopt_environment(**TELEMETRY_OFF)
