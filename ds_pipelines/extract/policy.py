@@ -1,0 +1,224 @@
+"""The privacy policy: what becomes of every column of every table, read from YAML.
+
+What belongs here: the policy's shape, its file, its digest, and errors that point at the line. What does not: whether
+it fits a live database (`source`) and carrying it out (`transform`).
+
+A policy names everything. What it does not name is refused, so that a column that somebody adds to production stays
+there until somebody has decided about it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from ds_pipelines.errors import PolicyError, UndeclaredTableError
+from ds_pipelines.extract.treatments import Keep, Pseudonym, Treatment
+
+SHOP = "shop.yaml"
+"""The policy of the production database, in `settings.policies`."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnPolicy(_Model):
+    """The decision about one column."""
+
+    treatment: Treatment
+    description: str = Field("", description="What the column holds; needed unless it is withheld")
+    because: str = Field(min_length=1, description="Why it is treated so, for the people who use the extract")
+
+    @model_validator(mode="after")
+    def _described(self) -> Self:
+        if self.treatment.visible and not self.description:
+            raise ValueError("a column of the extract needs a description")
+        return self
+
+    @property
+    def explanation(self) -> str:
+        """What it holds and why it is treated so."""
+        return f"{self.description} {self.because}".strip()
+
+
+def _rows(written: Any) -> Any:
+    """From `all` or `{by_day: <column>}` to None or the column."""
+    if written == "all":
+        return None
+    if isinstance(written, dict) and list(written) == ["by_day"]:
+        return written["by_day"]
+    raise ValueError("expected all or {by_day: <column>}")
+
+
+class TablePolicy(_Model):
+    """The decisions about one table."""
+
+    name: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    by_day: Annotated[str | None, BeforeValidator(_rows)] = Field(
+        alias="rows", description="The column that tells the day of a row; None: the whole table, as of the day"
+    )
+    key: tuple[str, ...] = Field(min_length=1, description="Columns that identify a row; extracts are in their order")
+    columns: dict[str, ColumnPolicy] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in self.key:
+            column = self.columns.get(name)
+            if column is None or not isinstance(column.treatment, Keep | Pseudonym):
+                raise ValueError(f"key column {name!r} must be among the columns, kept or a pseudonym")
+        if self.by_day is not None:
+            column = self.columns.get(self.by_day)
+            if column is None or not isinstance(column.treatment, Keep):
+                raise ValueError(f"{self.by_day!r}, which tells the day of a row, must be among the columns and kept")
+        return self
+
+    @property
+    def visible(self) -> dict[str, ColumnPolicy]:
+        """The columns of the extract, in its order."""
+        return {name: column for name, column in self.columns.items() if column.treatment.visible}
+
+    @property
+    def withheld(self) -> dict[str, ColumnPolicy]:
+        """The columns that are never read."""
+        return {name: column for name, column in self.columns.items() if not column.treatment.visible}
+
+
+class Policy(_Model):
+    """The decisions about one database schema."""
+
+    version: Literal[1]
+    database_schema: str = Field("public", alias="schema", min_length=1)
+    tables: dict[str, TablePolicy] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_tables(cls, content: Any) -> Any:
+        """Tells each table its name."""
+        if not isinstance(content, dict) or not isinstance(content.get("tables"), dict):
+            return content
+        named = {
+            name: {"name": name} | table if isinstance(table, dict) else table
+            for name, table in content["tables"].items()
+        }
+        for name, table in named.items():
+            if isinstance(table, dict) and table["name"] != name:
+                raise ValueError(f"table {name!r} gives itself another name; leave `name` out")
+        return content | {"tables": named}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the decisions and their explanations; comments and layout of the file do not count."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def table(self, name: str) -> TablePolicy:
+        """The decisions about a table.
+
+        Raises:
+            UndeclaredTableError: there are none.
+        """
+        if name not in self.tables:
+            raise UndeclaredTableError([name], self.tables)
+        return self.tables[name]
+
+
+def load(path: Path) -> Policy:
+    """Reads a policy.
+
+    Raises:
+        PolicyError: the file is missing, no YAML, or no policy; it names the line and the key.
+    """
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        content = loader.construct_document(node) if node else None
+    except OSError as error:
+        raise PolicyError(path, f"the file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise PolicyError(path, "the file is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        line = mark.line + 1 if mark else None
+        raise PolicyError(path, f"this is not YAML as policies use it: {problem}", line=line) from None
+    try:
+        return Policy.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        line, key = _locate(node, first["loc"], missing=first["type"] == "missing")
+        more = error.error_count() - 1
+        raise PolicyError(path, _words(first), line=line, key=key, more=more) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which every decision is written out once, and words are words.
+
+    YAML itself would silently keep the last of two equal keys, and read a column `on` or `no` as a truth value.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, Any]]] = {  # noqa: RUF012 — so typed by the base class
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":int", ":float", ":null"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            problem = "an alias stands for what is written elsewhere"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.get_mark())
+        return super().compose_node(parent, index)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for name, _ in node.value:
+            if str(name.value) in seen:
+                raise yaml.MarkedYAMLError(problem=f"{name.value!r} occurs twice", problem_mark=name.start_mark)
+            seen.add(str(name.value))
+        return node
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    """Pydantic's message in the policy's words."""
+    match error["type"]:
+        case "missing":
+            return "it is missing"
+        case "extra_forbidden":
+            return "no such key is known here"
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return "expected a mapping of names to what they mean"
+        case _:
+            message = str(error["msg"]).removeprefix("Value error, ")
+            return message[:1].lower() + message[1:]
+
+
+def _locate(node: yaml.Node | None, place: tuple[int | str, ...], *, missing: bool) -> tuple[int, str]:
+    """The line of the deepest part of `place` that is written in the file, and the key there.
+
+    Inside a treatment, pydantic's names are not those of the file: there the only key of a mapping is the one meant. A
+    missing key is by nature not in the file, and is still named.
+    """
+    line = node.start_mark.line + 1 if node else 1
+    found: list[str] = []
+    for part in place:
+        step: tuple[str, yaml.Node, yaml.Node] | None = None
+        if isinstance(node, yaml.MappingNode):
+            keys = {str(name.value): (str(name.value), name, value) for name, value in node.value}
+            step = keys.get(str(part))
+            if step is None and "treatment" in found and len(keys) == 1:
+                [step] = keys.values()
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            step = str(part), node.value[part], node.value[part]
+        if step is not None:
+            name, at, node = step
+            line = at.start_mark.line + 1
+            found.append(name)
+    if missing and place and found[-1:] != [place[-1]]:
+        found.append(str(place[-1]))
+    return line, ".".join(found)

@@ -1,0 +1,44 @@
+"""Production's tables for the scoring: by the same policy and the same transformation as the extract, with real keys.
+
+What belongs here: that one reading. What does not: publishing; nothing of it may be stored where data scientists read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ds_pipelines.extract import policy as policies
+from ds_pipelines.extract import source
+from ds_pipelines.extract.transform import transform
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import polars as pl
+
+    from ds_pipelines.postgres import Role
+    from ds_pipelines.settings import Settings
+
+
+def transformed(
+    table: str, settings: Settings, role: Role = "scoring", *, until: date | None = None, since: date | None = None
+) -> pl.DataFrame:
+    """A table as the extract has it, except that identifiers are the real ones; rows in the order of their key.
+
+    Args:
+        table: A table of the policy.
+        settings: Where production and the policy are.
+        role: Who reads.
+        until: For a table by day, the last business day, included; None: to the end. A table of current state has no
+            history: it comes whole and as it is now.
+        since: For a table by day, the first business day; None: from the beginning.
+
+    Raises:
+        PolicyError: the policy cannot be used.
+        The errors of `source`.
+    """
+    policy = policies.load(settings.policies / policies.SHOP)
+    with source.connect(role, settings) as session:
+        readable = session.readable(policy, table)
+        frame = session.read(readable, since=since, until=until)
+    return transform(frame, readable.policy, None, zone=settings.zone, keep_keys=True).sort(readable.policy.key)

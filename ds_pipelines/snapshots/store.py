@@ -1,0 +1,298 @@
+"""The store of snapshots: a folder that holds published tables and, apart from them, what is being made.
+
+    objects/ab/<sha256>.parquet      a snapshot; its name is the SHA-256 of its bytes, and it never changes
+    published/<table>/<day>.json     its manifest; a day published anew gets another
+    staging/<name>/                  what a running extract has written so far; nobody reads it
+
+What belongs here: writing, publishing and finding files. What does not: what they contain, or who may have them.
+
+Publication is one rename of a manifest. Before it, the snapshot's bytes and its name are on disk (fsync), so that a
+visible manifest always leads to a whole file, whenever the power fails; a lost manifest is an extract to be repeated.
+What is published together is synced together, from several threads: each fsync waits for a commit of the file system's
+journal, and those that wait at the same time share one (365 files on two busy cores: 0.3 s instead of 1.4). Files are
+synced by name rather than the whole disk at once, because the disk is shared with databases.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import re
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ds_pipelines.errors import (
+    DamagedManifestError,
+    DiskFullError,
+    MalformedDigestError,
+    UnknownExtractError,
+    UnknownSnapshotError,
+    UnpublishedDayError,
+    UnusableTableNameError,
+)
+from ds_pipelines.evidence import SnapshotManifest
+from ds_pipelines.snapshots.digest import logical_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
+
+    import polars as pl
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TABLE = re.compile(r"[A-Za-z0-9_$]{1,63}")
+_MIB = 1 << 20
+_MANIFEST_BYTES = 8 << 10
+"""About what the manifest of a wide table takes."""
+_SYNCS_AT_ONCE = 8
+_ROWS_PER_GROUP = 1 << 18
+"""Named, because a default that changed would change the bytes of equal tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file in a stage, ready to be published."""
+
+    path: Path
+    schema: Mapping[str, pl.DataType]
+    rows: int
+    bytes: int
+    digest: str
+    logical_digest: str
+
+
+class SnapshotStore:
+    """The store in one folder, which is made when something is first staged; only its owner can enter it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def tables(self) -> list[str]:
+        """The tables of which something is published, by name."""
+        return sorted({path.parent.name for path in self._published.glob("*/*.json")})
+
+    def manifests(self, table: str) -> list[SnapshotManifest]:
+        """What is published of a table, by day.
+
+        Raises:
+            UnknownExtractError: nothing is; the message names the tables that are published.
+            DamagedManifestError: a manifest cannot be read.
+        """
+        if _TABLE.fullmatch(table):
+            found = sorted((self._published / table).glob("*.json"))
+            if found:
+                return [_read(path) for path in found]
+        raise UnknownExtractError(table, self.tables())
+
+    def manifest(self, table: str, day: date) -> SnapshotManifest:
+        """What is published of a table for a day.
+
+        Raises:
+            UnknownExtractError: nothing of the table is published; the message names the tables that are.
+            UnpublishedDayError: other days are; the message names the first and the last.
+            DamagedManifestError: the manifest cannot be read.
+        """
+        if _TABLE.fullmatch(table) and (path := self._published / table / f"{day}.json").exists():
+            return _read(path)
+        manifests = self.manifests(table)
+        raise UnpublishedDayError(table, str(day), manifests[0].day, manifests[-1].day)
+
+    def path(self, digest: str) -> Path:
+        """The file of a snapshot.
+
+        Raises:
+            MalformedDigestError: this is no digest.
+            UnknownSnapshotError: there is no snapshot of this digest.
+        """
+        path = self._object(digest)
+        if not path.exists():
+            raise UnknownSnapshotError
+        return path
+
+    @contextmanager
+    def stage(self) -> Iterator[Stage]:
+        """A place to write what will be published; gone afterwards, with whatever was not published.
+
+        Clears away the stages of killed processes: a live one holds a lock on its folder, which the kernel drops with
+        it.
+        """
+        for folder in (self.root, self._objects, self._published, self._staging):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(self._staging):
+            for leftover in self._staging.iterdir():
+                _remove_unless_locked(leftover)
+            folder = Path(tempfile.mkdtemp(dir=self._staging))  # mode 0700
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield Stage(self, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+    @property
+    def _objects(self) -> Path:
+        return self.root / "objects"
+
+    @property
+    def _published(self) -> Path:
+        return self.root / "published"
+
+    @property
+    def _staging(self) -> Path:
+        return self.root / "staging"
+
+    def _object(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise MalformedDigestError
+        return self._objects / digest[:2] / f"{digest}.parquet"
+
+
+class Stage:
+    """Where one process writes before it publishes; made by `SnapshotStore.stage`."""
+
+    def __init__(self, store: SnapshotStore, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+
+    def write(self, frame: pl.DataFrame) -> Written:
+        """Writes a frame as a Parquet file; equal frames give equal bytes, however they are chunked.
+
+        Raises:
+            DiskFullError: there is no space for it.
+        """
+        buffer = io.BytesIO()
+        whole = frame.rechunk()
+        whole.write_parquet(buffer, compression="zstd", compression_level=3, row_group_size=_ROWS_PER_GROUP)
+        content = buffer.getbuffer()
+        digest = hashlib.sha256(content).hexdigest()
+        path = self._folder / f"{digest}.parquet"
+        if not path.exists():
+            with _enough_space(self._store.root, len(content)):
+                _write(path, content, mode=0o444)
+        return Written(path, whole.schema, whole.height, len(content), digest, logical_digest(whole))
+
+    def publish(self, manifests: Sequence[SnapshotManifest]) -> None:
+        """Makes files of this stage visible, each with its manifest, in place of what was visible of its day.
+
+        Raises:
+            UnknownSnapshotError: a manifest names a file that is neither in this stage nor in the store.
+            UnusableTableNameError: a table's name cannot be a folder's.
+            DiskFullError: there is no space left; what is visible is whole.
+        """
+        for manifest in manifests:
+            if not _TABLE.fullmatch(manifest.table):
+                raise UnusableTableNameError(manifest.table)
+        with _enough_space(self._store.root, _MANIFEST_BYTES * len(manifests)):
+            self._place({manifest.digest for manifest in manifests})
+            self._announce(manifests)
+
+    def _place(self, digests: set[str]) -> None:
+        """Moves files from the stage to where their digest belongs; one that is there already is the same."""
+        moves: list[tuple[Path, Path]] = []
+        for digest in digests:
+            staged, target = self._folder / f"{digest}.parquet", self._store._object(digest)
+            if staged.exists():
+                moves.append((staged, target))
+            elif not target.exists():
+                raise UnknownSnapshotError
+        _move(moves)
+
+    def _announce(self, manifests: Sequence[SnapshotManifest]) -> None:
+        moves: list[tuple[Path, Path]] = []
+        for number, manifest in enumerate(manifests):
+            draft = self._folder / f"{number}.json"
+            _write(draft, manifest.model_dump_json(indent=1).encode(), mode=0o600)
+            moves.append((draft, self._store._published / manifest.table / f"{manifest.day}.json"))
+        _move(moves)
+
+
+def _read(path: Path) -> SnapshotManifest:
+    try:
+        return SnapshotManifest.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise DamagedManifestError(path.parent.name, path.stem) from None
+
+
+def _write(path: Path, content: bytes | memoryview, *, mode: int) -> None:
+    """Writes a file; if that fails, nothing of it stays."""
+    try:
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _enough_space(folder: Path, needed: int) -> Iterator[None]:
+    """Turns the system's words for a full disk into ours; `needed` in bytes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(folder, shutil.disk_usage(folder).free // _MIB, needed // _MIB + 1) from None
+
+
+def _move(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Gives files their final place, each at once and for good; a file that is there is replaced."""
+    _sync({staged for staged, _ in moves})
+    touched: set[Path] = set()
+    for staged, target in moves:
+        if not target.parent.exists():
+            target.parent.mkdir(exist_ok=True, mode=0o700)
+            touched.add(target.parent.parent)
+        staged.replace(target)
+        touched.add(target.parent)
+    _sync(touched)
+
+
+def _sync(paths: set[Path]) -> None:
+    """Waits until files or folders are on the disk itself."""
+
+    def sync(path: Path) -> None:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="fsync") as threads:
+        for _ in threads.map(sync, paths):
+            pass  # raises what the thread raised
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_unless_locked(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # its process has just removed it
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""An installation of its own on the shared database, and schemas for tables that the shop does not have."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from ds_pipelines import postgres
+from ds_pipelines.extract.publish import extract_days, extract_state
+from ds_pipelines_tests.extract.scenario import BY_DAY, BY_STATE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ds_pipelines.settings import Settings
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def urls(settings: Settings) -> dict[str, SecretStr]:
+    """The shop database, as the user of another installation would name it."""
+    return {f"{role}_url": SecretStr(postgres.url(role, settings)) for role in ("owner", "extract", "scoring")}
+
+
+@pytest.fixture(scope="session")
+def published(settings: Settings, urls: dict[str, SecretStr], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """An installation that has published everything of the small shop; tests leave it as it is."""
+    place = settings.model_copy(update={"home": tmp_path_factory.mktemp("published"), **urls})
+    for table in BY_DAY:
+        extract_days(table, place.first_day, place.last_extractable_day(), place)
+    for table in BY_STATE:
+        extract_state(table, place)
+    return place
+
+
+@pytest.fixture
+def place(settings: Settings, urls: dict[str, SecretStr], tmp_path: Path) -> Settings:
+    """An installation that has published nothing."""
+    return settings.model_copy(update={"home": tmp_path / "home", **urls})
+
+
+@pytest.fixture
+def sql(settings: Settings) -> Iterator[Callable[[str], list[tuple[object, ...]]]]:
+    """Runs SQL as the shop's owner, in a schema that only this test has, and that extract and scoring may read."""
+    schema = f"scratch_{next(_numbers)}"
+    with closing(postgres.connect("owner", settings)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f"CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO extract, scoring")
+        cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO extract, scoring")
+        cursor.execute(f"SET search_path = {schema}; SET timezone = 'UTC'")
+
+        def run(statement: str) -> list[tuple[object, ...]]:
+            cursor.execute(statement)
+            return [] if cursor.description is None else cursor.fetchall()
+
+        run.schema = schema  # type: ignore[attr-defined]
+        yield run
+        cursor.execute(f"DROP SCHEMA {schema} CASCADE")

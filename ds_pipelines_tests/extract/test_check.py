@@ -1,0 +1,117 @@
+"""Whether a policy fits a live table: what it does not name, or cannot treat, is refused before anything is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ds_pipelines.errors import (
+    AbsentColumnError,
+    AbsentTableError,
+    UndeclaredColumnError,
+    UndeclaredTableError,
+    UnfitDayColumnError,
+    UnfitTreatmentError,
+    UnsupportedTypeError,
+)
+from ds_pipelines.extract.policy import load
+from ds_pipelines.extract.source import check, check_table
+from ds_pipelines.extract.types import LiveColumn
+from ds_pipelines_tests.extract.scenario import VISITS_COLUMNS, policy_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ds_pipelines.extract.policy import Policy
+
+
+def live(name: str, base: str, *, required: bool = True, modifier: int = -1) -> LiveColumn:
+    return LiveColumn(name, base, base, modifier, required)
+
+
+VISITS = {
+    "visit_id": live("visit_id", "bigint"),
+    "at": live("at", "timestamp with time zone"),
+    "note": live("note", "text"),
+}
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Policy:
+    return load(policy_file(tmp_path, VISITS_COLUMNS))
+
+
+def test_a_fitting_policy_gives_the_visible_columns_in_its_order(policy: Policy) -> None:
+    check(policy, {"visits": VISITS})
+    assert list(check_table(policy.table("visits"), VISITS)) == ["visit_id", "at"]
+
+
+def test_a_column_without_a_decision_is_refused(policy: Policy) -> None:
+    with pytest.raises(UndeclaredColumnError, match=r"'visits' has columns .* does not name: iban, phone"):
+        check_table(policy.table("visits"), VISITS | {name: live(name, "text") for name in ("phone", "iban")})
+
+
+def test_a_decision_about_a_column_that_is_gone_is_refused(policy: Policy) -> None:
+    with pytest.raises(AbsentColumnError, match="'visits' does not have: note"):
+        check_table(policy.table("visits"), {name: column for name, column in VISITS.items() if name != "note"})
+
+
+def test_a_table_without_a_decision_is_refused_when_the_whole_schema_is_checked(policy: Policy) -> None:
+    with pytest.raises(UndeclaredTableError, match="'salaries'"):
+        check(policy, {"visits": VISITS, "salaries": {}})
+
+
+def test_a_decision_about_a_table_that_is_gone_is_refused(policy: Policy) -> None:
+    with pytest.raises(AbsentTableError, match=r"'visits', and schema 'public'"):
+        check(policy, {})
+
+
+@pytest.mark.parametrize("base", ["interval", "jsonb", "bytea", "integer[]", "money", "numeric", "shop.mood"])
+def test_a_type_that_cannot_be_carried_exactly_is_refused_by_name(policy: Policy, base: str) -> None:
+    with pytest.raises(UnsupportedTypeError, match=r"visits\.visit_id is of type "):
+        check_table(policy.table("visits"), VISITS | {"visit_id": live("visit_id", base)})
+
+
+def test_a_numeric_with_precision_is_carried_and_one_with_a_negative_scale_is_not(tmp_path: Path) -> None:
+    columns = VISITS_COLUMNS | {"visit_id": "{treatment: keep, description: D., because: B.}"}
+    visits = load(policy_file(tmp_path, columns)).table("visits")
+    ten_two, four_minus_two = 655366, 264194  # typmods as PostgreSQL 18 gives them
+    dtype = check_table(visits, VISITS | {"visit_id": live("visit_id", "numeric", modifier=ten_two)})["visit_id"].dtype
+    assert str(dtype) == "Decimal(precision=10, scale=2)"
+    with pytest.raises(UnsupportedTypeError, match="at most 38 digits"):
+        check_table(visits, VISITS | {"visit_id": live("visit_id", "numeric", modifier=four_minus_two)})
+
+
+@pytest.mark.parametrize(
+    ("treatment", "base", "expected"),
+    [
+        ("{pseudonym: visit}", "boolean", "needs integer, text"),
+        ("{truncate: 2}", "bigint", r"type bigint, and treatment truncate\(2\) needs text"),
+        ("{generalise: month}", "text", "needs date, timestamp"),
+        ("{generalise: {round: 10}}", "date", "needs decimal, float, integer"),
+        ("{generalise: {bins: [1]}}", "text", "needs decimal, float, integer"),
+        ("{free_text: withheld}", "integer", "needs text"),
+    ],
+)
+def test_a_treatment_that_does_not_fit_the_type_is_refused(
+    tmp_path: Path, treatment: str, base: str, expected: str
+) -> None:
+    columns = VISITS_COLUMNS | {"c": f"{{treatment: {treatment}, description: D., because: B.}}"}
+    visits = load(policy_file(tmp_path, columns)).table("visits")
+    with pytest.raises(UnfitTreatmentError, match=expected):
+        check_table(visits, VISITS | {"c": live("c", base)})
+
+
+def test_a_dropped_column_may_be_of_any_type(tmp_path: Path) -> None:
+    columns = VISITS_COLUMNS | {"c": "{treatment: drop, because: B.}"}
+    visits = load(policy_file(tmp_path, columns)).table("visits")
+    assert "c" not in check_table(visits, VISITS | {"c": live("c", "jsonb")})
+
+
+@pytest.mark.parametrize(
+    "column", [live("at", "timestamp with time zone", required=False), live("at", "timestamp without time zone")]
+)
+def test_a_day_is_told_by_an_instant_that_is_never_missing(policy: Policy, column: LiveColumn) -> None:
+    with pytest.raises(UnfitDayColumnError, match=r"visits\.at .* cannot tell the day of a row"):
+        check_table(policy.table("visits"), VISITS | {"at": column})

@@ -1,0 +1,170 @@
+"""The policy's file: what it may say, and errors that point at the line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ds_pipelines.errors import PolicyError, UndeclaredTableError
+from ds_pipelines.extract.policy import SHOP, Policy, load
+from ds_pipelines.sample.schema import COLUMNS
+from ds_pipelines.settings import load_settings
+from ds_pipelines_tests.extract.scenario import VISITS_COLUMNS, kept, policy_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEPT = kept()
+
+
+@pytest.fixture(scope="module")
+def shop_policy() -> Policy:
+    return load(load_settings().policies / SHOP)
+
+
+def test_the_shops_policy_names_every_table_and_column_of_the_shop(shop_policy: Policy) -> None:
+    named = {name: set(table.columns) for name, table in shop_policy.tables.items()}
+    assert named == {name: set(columns) for name, columns in COLUMNS.items()}
+
+
+def test_the_shops_policy_extracts_orders_lines_and_tickets_by_day(shop_policy: Policy) -> None:
+    by_day = {name: table.by_day for name, table in shop_policy.tables.items() if table.by_day}
+    assert by_day == {"orders": "placed_at", "order_lines": "placed_at", "tickets": "opened_at"}
+
+
+def test_an_identifier_of_the_shop_has_the_same_domain_in_every_table(shop_policy: Policy) -> None:
+    labels = {
+        (name, column.treatment.label)
+        for table in shop_policy.tables.values()
+        for name, column in table.columns.items()
+        if name in ("customer_id", "order_id", "order_line_id", "ticket_id")
+    }
+    assert labels == {
+        ("customer_id", "pseudonym(customer)"),
+        ("order_id", "pseudonym(order)"),
+        ("order_line_id", "pseudonym(order_line)"),
+        ("ticket_id", "pseudonym(ticket)"),
+    }
+
+
+def test_nothing_that_says_who_somebody_is_is_visible(shop_policy: Policy) -> None:
+    hidden = set(shop_policy.table("customers").withheld)
+    assert hidden == {"full_name", "email", "phone", "street", "city", "national_id", "card_digits"}
+    assert set(shop_policy.table("tickets").withheld) == {"body"}
+    assert set(shop_policy.table("orders").withheld) == {"ship_city"}
+    assert set(shop_policy.table("order_lines").withheld) == {"gift_message"}
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        ("keep", "keep"),
+        ("drop", "drop"),
+        ("{pseudonym: customer}", "pseudonym(customer)"),
+        ("{generalise: quarter}", "generalise(quarter)"),
+        ("{generalise: {round: 10}}", "generalise(round 10)"),
+        ("{generalise: {bins: [0, 2.5, 18]}}", "generalise(bins 0, 2.5, 18)"),
+        ("{truncate: 2}", "truncate(2)"),
+        ("{free_text: withheld}", "free_text(withheld)"),
+    ],
+)
+def test_every_treatment_is_read_back_as_people_write_it(tmp_path: Path, written: str, label: str) -> None:
+    column = f"{{treatment: {written}, description: D., because: B.}}"
+    policy = load(policy_file(tmp_path, {"id": KEPT, "at": KEPT, "c": column}, key="[id]"))
+    assert policy.table("visits").columns["c"].treatment.label == label
+
+
+@pytest.mark.parametrize(
+    ("column", "key", "problem"),
+    [
+        ("{treatment: hide, description: D., because: B.}", "columns.c.treatment", "expected one of keep, drop"),
+        ("{treatment: {pseudonym: Some One}, description: D., because: B.}", "columns.c.treatment.pseudonym", "match"),
+        ("{treatment: {truncate: 2, pseudonym: a}, description: D., because: B.}", "columns.c.treatment", "one of"),
+        ("{treatment: {truncate: two}, description: D., because: B.}", "columns.c.treatment.truncate", "integer"),
+        ("{treatment: {truncate: 0}, description: D., because: B.}", "columns.c.treatment.truncate", "greater than 0"),
+        ("{treatment: {generalise: week}, description: D., because: B.}", "columns.c.treatment.generalise", "'month'"),
+        ("{treatment: {generalise: {bins: [3, 1]}}, description: D., because: B.}", "bins", "must ascend"),
+        ("{treatment: {free_text: shown}, because: B.}", "columns.c.treatment.free_text", "'withheld'"),
+        ("{treatment: keep, description: D.}", "columns.c.because", "missing"),
+        ("{treatment: keep, because: B.}", "columns.c", "needs a description"),
+        ("{description: D., because: B.}", "columns.c.treatment", "missing"),
+        ("{treatment: keep, description: D., because: B., colour: red}", "columns.c.colour", "no such key"),
+    ],
+)
+def test_a_wrong_decision_is_reported_with_file_line_and_key(
+    tmp_path: Path, column: str, key: str, problem: str
+) -> None:
+    path = policy_file(tmp_path, {"id": KEPT, "at": KEPT, "c": column}, key="[id]")
+    with pytest.raises(PolicyError, match=re.escape(problem)) as refusal:
+        load(path)
+    assert f"{path}, line 12, key tables.visits." in str(refusal.value)
+    assert key in str(refusal.value)
+
+
+def test_a_decision_over_several_lines_is_reported_at_the_line_of_its_key(tmp_path: Path) -> None:
+    lines = ("", "  description: D.", "  treatment:", "    generalise:", "      round: ten", "  because: B.")
+    column = "\n      ".join(lines)
+    path = policy_file(tmp_path, {"id": KEPT, "at": KEPT, "c": column}, key="[id]")
+    with pytest.raises(PolicyError, match=r"line 16, key tables\.visits\.columns\.c\.treatment\.generalise\.round"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"key": "[nobody]"}, r"line 5, key tables\.visits: key column 'nobody' must be among the columns"),
+        ({"key": "[note]"}, r"line 5, key tables\.visits: key column 'note' must be among the columns, kept or a pseu"),
+        ({"rows": "{by_day: note}"}, r"line 5, key tables\.visits: 'note', which tells the day"),
+        ({"rows": "some"}, r"line 7, key tables\.visits\.rows: expected all or \{by_day: <column>\}"),
+        ({"rows": "{by_week: at}"}, r"line 7, key tables\.visits\.rows: expected all or"),
+    ],
+)
+def test_rows_and_key_must_fit_the_columns(tmp_path: Path, changed: dict[str, str], problem: str) -> None:
+    with pytest.raises(PolicyError, match=problem):
+        load(policy_file(tmp_path, VISITS_COLUMNS, **changed))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "expected a mapping"),
+        ("just words", "expected a mapping"),
+        ("version: 1\ntables: [a, b]\n", "line 2, key tables: expected a mapping"),
+        ("version: 2\ntables: {}\n", "line 1, key version"),
+        ("version: 1\ntables:\n  a: [\n", "line 4: this is not YAML"),
+        ("version: 1\ntables:\n  a: {}\n  a: {}\n", "line 4: this is not YAML as policies use it: 'a' occurs twice"),
+        ("version: 1\nschema: &s public\nversion_: *s\n", "line 3: .*an alias stands for what is written elsewhere"),
+        ("version: 1\ntables: !!python/name:os.system {}\n", "line 2: this is not YAML"),
+    ],
+)
+def test_a_file_that_is_no_policy_is_refused_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(text)
+    with pytest.raises(PolicyError, match=problem):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"nowhere\.yaml: the file cannot be read \(No such file"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_names_that_yaml_takes_for_truth_values_are_names(tmp_path: Path) -> None:
+    policy = load(policy_file(tmp_path, {"on": KEPT, "no": KEPT, "yes": KEPT}, rows="{by_day: on}", key="[no]"))
+    assert (list(policy.table("visits").columns), policy.table("visits").by_day) == (["on", "no", "yes"], "on")
+
+
+def test_the_digest_follows_the_decisions_and_not_the_layout(tmp_path: Path) -> None:
+    path = policy_file(tmp_path / "a", VISITS_COLUMNS)
+    relaid = tmp_path / "relaid.yaml"
+    relaid.write_text("# another comment\n" + path.read_text().replace("version: 1\n", "") + "version: 1\n")
+    changed = policy_file(tmp_path / "b", VISITS_COLUMNS | {"at": kept("Another description.")})
+    assert load(relaid).digest == load(path).digest
+    assert load(changed).digest != load(path).digest
+
+
+def test_a_table_without_a_decision_is_refused_with_those_that_have_one(shop_policy: Policy) -> None:
+    with pytest.raises(UndeclaredTableError, match=r"'salaries'; it names categories, customers, order_lines, orders"):
+        shop_policy.table("salaries")
