@@ -1,0 +1,1 @@
+"""The exposed service through which development reads extracts (`server`), and its client (`client`)."""

@@ -1,0 +1,130 @@
+"""A small shop's published extracts, and a real gateway that serves them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import polars as pl
+
+from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
+from ds_pipelines.settings import Settings, environment, load_settings
+from ds_pipelines.snapshots.store import SnapshotStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+MONDAY = date(2025, 3, 3)
+DAYS = tuple(MONDAY + timedelta(days=offset) for offset in range(5))
+FRIDAY = DAYS[-1]
+NEXT_WEEK = MONDAY + timedelta(days=7)
+
+TREATMENTS = {"order_id": "pseudonym(order)", "customer_id": "pseudonym(customer)"}
+WITHHELD = (Withheld(name="ship_city", explanation="narrows down who ordered"),)
+
+SERVE = """
+from ds_pipelines.gateway.server import serve
+from ds_pipelines.settings import load_settings
+serve(load_settings())
+"""
+
+
+def orders_of(day: date) -> pl.DataFrame:
+    """Three orders of a day, the middle one of a guest."""
+    first = day.toordinal() * 10
+    return pl.DataFrame(
+        {
+            "order_id": [f"{first + place:032x}" for place in range(3)],
+            "customer_id": ["c" * 32, None, "d" * 32],
+            "kind": ["sale", "sale", "return"],
+            "paid": [Decimal("12.50"), Decimal("0.99"), Decimal("-12.50")],
+        },
+        schema_overrides={"paid": pl.Decimal(10, 2)},
+    )
+
+
+def customers_of(day: date) -> pl.DataFrame:
+    """As many customers as days went by."""
+    known = (day - MONDAY).days + 2
+    return pl.DataFrame({"customer_id": [f"{place:032x}" for place in range(known)], "newsletter": [True] * known})
+
+
+ORDERS = {day: orders_of(day) for day in DAYS}
+CUSTOMERS = {day: customers_of(day) for day in (MONDAY, FRIDAY)}
+
+
+def publish(
+    settings: Settings, table: str, frames: Mapping[date, pl.DataFrame], **stated: Any
+) -> dict[date, SnapshotManifest]:
+    """Publishes frames of a table; `stated` replaces what the manifests say."""
+    manifests = {}
+    with SnapshotStore(settings.snapshots).stage() as stage:
+        for day, frame in frames.items():
+            written = stage.write(frame)
+            said = {
+                "table": table,
+                "rows_of": "state" if table == "customers" else "day",
+                "day": day,
+                "rows": written.rows,
+                "bytes": written.bytes,
+                "digest": written.digest,
+                "logical_digest": written.logical_digest,
+                "columns": tuple(
+                    Column(name=name, dtype=str(dtype), treatment=TREATMENTS.get(name, "keep"))
+                    for name, dtype in frame.schema.items()
+                ),
+                "withheld": WITHHELD,
+                "policy_digest": "0" * 64,
+                "key_id": "key-1",
+                "read_at": datetime(2025, 3, 10, 3, tzinfo=UTC),
+                "published_at": datetime(2025, 3, 10, 4, tzinfo=UTC),
+            }
+            manifests[day] = SnapshotManifest(**said | stated)
+        stage.publish(list(manifests.values()))
+    return manifests
+
+
+def make_installation(home: Path) -> Settings:
+    """A home with the scenario's extracts, and a port of its own for its gateway."""
+    settings = load_settings(home=home, gateway_port=free_port())
+    publish(settings, "orders", ORDERS)
+    publish(settings, "customers", CUSTOMERS)
+    return settings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """The gateway as a process of its own, until the block ends or stops it."""
+    server = subprocess.Popen([sys.executable, "-c", SERVE], env=environment(**settings.as_environment()))
+    try:
+        _wait_until_healthy(settings, server)
+        yield server
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait_until_healthy(settings: Settings, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            httpx.get(f"{settings.gateway_base}/health", trust_env=False).raise_for_status()
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError("the gateway does not answer")
