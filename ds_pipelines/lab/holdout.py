@@ -1,0 +1,113 @@
+"""The held-out rows that a verdict judges, read from whatever arrays the caller has.
+
+What belongs here: refusing what is malformed, and choosing rows. What does not: statistics (auc.py) and whether the
+rows suffice for a verdict (judge.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ds_pipelines.errors import UnfitForVerdictError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """The rows to judge: labels (n,), predictions (n, families), the block of each row as 0, 1, … (n,)."""
+
+    labels: NDArray[np.bool_]
+    predictions: Floats
+    blocks: Integers
+
+    def __getitem__(self, rows: NDArray[np.bool_] | Integers) -> Holdout:
+        return Holdout(self.labels[rows], self.predictions[rows], self.blocks[rows])
+
+    @property
+    def positives(self) -> int:
+        """How many rows are positive."""
+        return int(self.labels.sum())
+
+    @property
+    def negatives(self) -> int:
+        """How many rows are negative."""
+        return len(self.labels) - self.positives
+
+    def one_of_each(self, groups: Integers, rng: np.random.Generator) -> Holdout:
+        """One row of each group (n,), drawn at random, in the order given."""
+        shuffled = rng.permutation(len(groups))
+        return self[np.sort(shuffled[np.unique(groups[shuffled], return_index=True)[1]])]
+
+    def comparable(self) -> Holdout:
+        """The rows of the blocks that hold both classes; the others form no pairs."""
+        rows = np.bincount(self.blocks)
+        positives = np.bincount(self.blocks, weights=self.labels)
+        return self[((positives > 0) & (positives < rows))[self.blocks]]
+
+
+def require(condition: bool, culprit: str, expected: str) -> None:
+    """Refuse an argument of the verdict that is not as expected.
+
+    Raises:
+        UnfitForVerdictError: The condition does not hold.
+    """
+    if not condition:
+        raise UnfitForVerdictError(culprit, expected)
+
+
+def _column(values: ArrayLike, culprit: str, rows: int | None = None) -> Floats:
+    try:
+        column = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UnfitForVerdictError(culprit, "numbers only") from None
+    require(column.ndim == 1, culprit, f"one value a row, not {column.ndim} dimensions")
+    require(rows is None or len(column) == rows, culprit, f"{rows} values, as many as labels, not {len(column)}")
+    require(not np.isnan(column).any(), culprit, "no missing values")
+    return column
+
+
+def read(y_true: ArrayLike, predictions: Mapping[str, ArrayLike], blocks: ArrayLike | None) -> Holdout:
+    """The caller's labels, predictions and blocks, each of shape (n,), as one holdout.
+
+    Raises:
+        UnfitForVerdictError: A shape, a label or a probability is not what it must be, or a value is missing.
+    """
+    labels = _column(y_true, "y_true")
+    require(len(labels) > 0, "y_true", "at least one row")
+    require(bool(np.isin(labels, (0, 1)).all()), "y_true", "two classes, 0 and 1")
+    require(len(predictions) > 0, "predictions", "at least one model family")
+    columns = []
+    for name, values in predictions.items():
+        culprit = f"predictions[{name!r}]"
+        column = _column(values, culprit, len(labels))
+        require(column.min() >= 0 and column.max() <= 1, culprit, "probabilities between 0 and 1")
+        columns.append(column)
+    in_blocks = np.zeros(len(labels), dtype=np.int64) if blocks is None else codes(blocks, "blocks", len(labels))
+    return Holdout(labels == 1, np.column_stack(columns), in_blocks)
+
+
+def codes(values: ArrayLike, culprit: str, rows: int) -> Integers:
+    """Names of any one kind (dates, texts, numbers), shape (rows,), as the integers from 0 on.
+
+    Raises:
+        UnfitForVerdictError: The shape is another, kinds are mixed, or a name is missing.
+    """
+    names = np.asarray(values)
+    require(names.shape == (rows,), culprit, f"one value a row: shape ({rows},), not {names.shape}")
+    try:
+        missing = any(name is None or name != name for name in names)  # noqa: PLR0124  NaN and NaT differ from themselves
+        integers = np.unique(names, return_inverse=True)[1]
+    except TypeError:
+        raise UnfitForVerdictError(culprit, "values of one kind, none missing") from None
+    require(not missing, culprit, "no missing values")
+    return integers.astype(np.int64)

@@ -1,0 +1,187 @@
+"""Keeping what an experiment made: its model with the predictions that prove it, or a table.
+
+What belongs here: writing a model in a form that is safe to load, and the card by which production knows it. What does
+not: uploading (tracking.py), and loading for production, which trusts nothing that is written here.
+
+A model is kept as LightGBM's native text or as skops that needs no trust beyond skops' own; anything else is refused.
+It lies below the run's artifacts as plain files, not in MLflow's store of logged models: a path is all a release needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import polars as pl
+
+from ds_pipelines.errors import UnsavableModelError, UnusableNoteError
+from ds_pipelines.evidence import Feature, ModelCard, ModelFile
+from ds_pipelines.lab.notes import Notes, current, require_name, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+Format = Literal["lightgbm", "skops"]
+
+ARTIFACT = "model"
+PREDICTIONS = "evidence/predictions.parquet"
+PREVIEW_ROWS = 20
+CLOSE = 1e-9
+"""Largest difference between a score given and the one that the saved model makes."""
+
+
+@overload
+def save(thing: pl.DataFrame, name: str) -> None: ...
+
+
+@overload
+def save(
+    thing: object, name: str, *, features: pl.DataFrame, predictions: pl.DataFrame, target: str, entity: str
+) -> None: ...
+
+
+def save(
+    thing: Any,
+    name: str,
+    *,
+    features: pl.DataFrame | None = None,
+    predictions: pl.DataFrame | None = None,
+    target: str | None = None,
+    entity: str | None = None,
+) -> None:
+    """Keeps a table, or the one model that a run offers.
+
+    Args:
+        thing: A Polars frame, kept as `tables/<name>.parquet` with its first rows as CSV beside it; or a LightGBM
+            model, or a scikit-learn estimator or pipeline, that was fitted on `features.to_numpy()`.
+        name: Letters, digits, spaces, `_`, `-` and dots.
+        features: The frame the model was fitted on: its columns and types, in their order.
+        predictions: Held-out rows: the entity, `as_of`, every feature, `score`.
+        target: What the model predicts, in words.
+        entity: The column that names what is predicted for, as `customer_id`.
+
+    Raises:
+        UnusableNoteError: something is missing, or the run has a model already.
+        UnsavableModelError: the model cannot be kept safely, or does not give the scores of `predictions`.
+    """
+    require_name("save", name)
+    notes = current()
+    if isinstance(thing, pl.DataFrame):
+        _save_table(thing, name, notes)
+        return
+    if features is None or predictions is None or target is None or entity is None:
+        raise UnusableNoteError(
+            "save", name, "a Polars frame, or a model with features, predictions, target and entity"
+        )
+    columns = [entity, "as_of", *features.columns, "score"]
+    if predictions.columns != columns:
+        raise UnusableNoteError("save", name, f"predictions with the columns {', '.join(columns)}, in this order")
+    if notes is None:
+        say(f"model {name}: kept when the script is run as an experiment")
+        return
+    if notes.model is not None:
+        raise UnusableNoteError("save", name, "one model a run, the one it would offer to production")
+    folder = notes.folder / ARTIFACT
+    stored = _store(thing, name, folder, features)
+    _require_same(thing, name, stored, folder, predictions.select(*features.columns, "score"))
+    buffer = io.BytesIO()
+    predictions.rechunk().write_parquet(buffer)
+    notes.keep(PREDICTIONS, buffer.getvalue())
+    notes.model = ModelCard(
+        name=name,
+        format=stored,
+        artifact=ARTIFACT,
+        files=tuple(_file(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()),
+        features=tuple(Feature(name=column, dtype=str(dtype)) for column, dtype in features.schema.items()),
+        target=target,
+        entity=entity,
+        predictions=PREDICTIONS,
+    )
+    notes.keep("evidence/model.json", notes.model.model_dump_json(indent=2).encode())
+    say(f"model {name}: kept as {stored}, with {predictions.height:,} held-out predictions")
+
+
+def _save_table(frame: pl.DataFrame, name: str, notes: Notes | None) -> None:
+    if notes is None:
+        say(f"table {name}: {frame.height:,} rows, kept when the script is run as an experiment")
+        return
+    buffer = io.BytesIO()
+    frame.rechunk().write_parquet(buffer)
+    notes.keep(f"tables/{name}.parquet", buffer.getvalue())
+    preview = frame.select(~pl.selectors.nested() & ~pl.selectors.binary()).head(PREVIEW_ROWS)
+    notes.keep(f"tables/{name}.preview.csv", preview.write_csv().encode())
+    say(f"table {name}: {frame.height:,} rows")
+
+
+def _store(model: Any, name: str, folder: Path, features: pl.DataFrame) -> Format:
+    """Writes the model by MLflow's flavor; requirements are named, because inferring them takes many seconds."""
+    import lightgbm
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from sklearn.base import BaseEstimator
+
+    common: dict[str, Any] = {
+        "path": str(folder),
+        "signature": ModelSignature(inputs=Schema([ColSpec("double", column) for column in features.columns])),
+    }
+    if isinstance(model, (lightgbm.Booster, lightgbm.LGBMModel)):
+        import mlflow.lightgbm
+
+        # The sklearn wrapper would be pickled; the booster within it is plain text, and scores alike.
+        booster = model if isinstance(model, lightgbm.Booster) else model.booster_
+        mlflow.lightgbm.save_model(booster, pip_requirements=_pinned("lightgbm"), **common)
+        return "lightgbm"
+    if isinstance(model, BaseEstimator):
+        import mlflow.sklearn
+        import skops.io
+
+        untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(model))
+        if untrusted:
+            raise UnsavableModelError(name, _kind(model), f"parts that skops knows, not {', '.join(sorted(untrusted))}")
+        requirements = _pinned("scikit-learn", "skops")
+        mlflow.sklearn.save_model(model, serialization_format="skops", pip_requirements=requirements, **common)
+        return "skops"
+    raise UnsavableModelError(name, _kind(model), "a LightGBM model, or a scikit-learn estimator")
+
+
+def _require_same(model: Any, name: str, stored: Format, folder: Path, held_out: pl.DataFrame) -> None:
+    """Refuses predictions that the model, as it was stored, does not give: they are what a release is judged by."""
+    import numpy as np
+
+    again = _predict(stored, folder, held_out.drop("score").to_numpy().astype(np.float64))
+    given = held_out["score"].to_numpy()
+    if again.shape != given.shape or not np.allclose(again, given, rtol=0, atol=CLOSE):
+        raise UnsavableModelError(name, _kind(model), f"scores that the stored model gives again, to within {CLOSE:g}")
+
+
+def _predict(stored: Format, folder: Path, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    if stored == "lightgbm":
+        import lightgbm
+
+        return lightgbm.Booster(model_file=str(folder / "model.lgb")).predict(inputs)  # type: ignore[no-any-return]
+    import skops.io
+
+    loaded = skops.io.load(folder / "model.skops", trusted=[])
+    if hasattr(loaded, "predict_proba"):
+        return loaded.predict_proba(inputs)[:, 1]  # type: ignore[no-any-return]
+    return loaded.predict(inputs)  # type: ignore[no-any-return]
+
+
+def _file(path: Path, folder: Path) -> ModelFile:
+    content = path.read_bytes()
+    return ModelFile(
+        path=path.relative_to(folder).as_posix(), sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)
+    )
+
+
+def _pinned(*packages: str) -> list[str]:
+    return [f"{package}=={version(package)}" for package in packages]
+
+
+def _kind(model: object) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"
