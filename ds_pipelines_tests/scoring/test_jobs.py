@@ -1,0 +1,175 @@
+"""What the jobs compute from production equals SQL that was written independently, on the shop's own database."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ds_pipelines import postgres
+from ds_pipelines.errors import ContractBrokenError, UnknownDayError
+from ds_pipelines.evidence import Feature, ModelCard
+from ds_pipelines.extract import production
+from ds_pipelines.production.jobs import JOBS
+from ds_pipelines.scoring import score
+from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.model import Model
+
+if TYPE_CHECKING:
+    from ds_pipelines.settings import Settings
+
+TOP_SELLERS, REPURCHASE = JOBS["top_sellers"], JOBS["repurchase"]
+
+SPRING, AUTUMN = date(2025, 3, 30), date(2025, 10, 26)
+"""The days of 23 and of 25 hours."""
+DAYS = [date(2025, 2, 28), SPRING, date(2025, 4, 26), date(2025, 7, 14), AUTUMN, date(2025, 12, 31)]
+
+TOP_SELLERS_SQL = """
+    SELECT * FROM (
+        SELECT c.name, row_number() OVER (PARTITION BY c.category_id ORDER BY
+                   sum(l.quantity) DESC, sum(l.quantity * l.unit_price * (1 - l.discount)) DESC, p.product_id),
+               p.product_id, p.name, sum(l.quantity)::bigint,
+               round(sum(l.quantity * l.unit_price * (1 - l.discount)), 2)
+        FROM order_lines l JOIN products p USING (product_id) JOIN categories c USING (category_id)
+        WHERE p.is_product
+          AND l.placed_at >= (DATE '{day}' - 27)::timestamp AT TIME ZONE 'Europe/London'
+          AND l.placed_at < (DATE '{day}' + 1)::timestamp AT TIME ZONE 'Europe/London'
+        GROUP BY c.category_id, c.name, p.product_id, p.name
+        HAVING sum(l.quantity) > 0
+    ) AS ranked (category, rank, product_id, product, quantity, revenue)
+    WHERE rank <= 5 ORDER BY category, rank
+"""
+
+FEATURES_SQL = """
+    WITH o AS (
+        SELECT customer_id, kind, order_id, (placed_at AT TIME ZONE 'Europe/London')::date AS on_day
+        FROM orders WHERE placed_at < (DATE '{day}' + 1)::timestamp AT TIME ZONE 'Europe/London'
+    ), s AS (
+        SELECT customer_id, DATE '{day}' - max(on_day) AS recency, DATE '{day}' - min(on_day) AS tenure, count(*) AS n,
+               count(*) FILTER (WHERE on_day > DATE '{day}' - 30) AS n30,
+               count(*) FILTER (WHERE on_day > DATE '{day}' - 90) AS n90
+        FROM o WHERE kind = 'sale' AND customer_id IS NOT NULL GROUP BY 1
+    ), l AS (
+        SELECT o.customer_id, count(*) AS lines, sum(quantity * unit_price * (1 - discount)) AS spend,
+               sum(quantity * unit_price * (1 - discount)) FILTER (WHERE on_day > DATE '{day}' - 90) AS spend90
+        FROM order_lines JOIN o USING (order_id) WHERE quantity > 0 GROUP BY 1
+    )
+    SELECT s.customer_id, recency, tenure, n, n30, n90, spend::float8, coalesce(spend90, 0)::float8,
+           (tenure - recency) / greatest(n - 1, 1)::float8, lines / n::float8,
+           (SELECT count(*) FROM o WHERE o.customer_id = s.customer_id AND kind = 'return'),
+           extract(year FROM DATE '{day}')::int - extract(year FROM birth_date)::int,
+           (segment <> 'private')::int, newsletter::int
+    FROM s JOIN l USING (customer_id) JOIN customers USING (customer_id) ORDER BY 1
+"""
+
+
+def ask(settings: Settings, query: str, role: postgres.Role = "scoring") -> list[tuple[Any, ...]]:
+    with closing(postgres.connect(role, settings)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def model_by_recency() -> Model:
+    """A model of which every score is plain: customers who bought lately come again."""
+    names = [name for name in FEATURES if name != "customer_id"]
+    card = ModelCard(
+        name="repurchase",
+        format="lightgbm",
+        artifact="model",
+        files=(),
+        features=tuple(Feature(name=name, dtype="Float64") for name in names),
+        target="an order within 30 days",
+        entity="customer_id",
+        predictions="evidence/predictions.parquet",
+    )
+    return Model(card, lambda numbers: 1 / (2 + numbers[:, 0]))
+
+
+FEATURES = (
+    "customer_id", "recency_days", "tenure_days", "orders_total", "orders_30d", "orders_90d", "spend_total",
+    "spend_90d", "mean_gap_days", "items_per_order", "returns_total", "age", "is_business", "newsletter",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("day", DAYS, ids=str)
+def test_top_sellers_equal_independent_sql(day: date, settings: Settings) -> None:
+    found = score.score_day(TOP_SELLERS, day, settings, release="r").frame
+    expected = ask(settings, TOP_SELLERS_SQL.format(day=day))
+    assert expected
+    assert found.drop("day").rows() == expected
+
+
+@pytest.mark.parametrize("day", DAYS, ids=str)
+def test_top_sellers_are_the_same_from_more_days_than_needed(day: date, settings: Settings) -> None:
+    tables = {table: production.transformed(table, settings).lazy() for table in TOP_SELLERS.reads}
+    found = TOP_SELLERS.compute(tables, day, settings.zone).sort("category", "rank").collect()
+    assert found.rows() == ask(settings, TOP_SELLERS_SQL.format(day=day))
+
+
+@pytest.mark.parametrize("day", DAYS, ids=str)
+def test_features_of_all_customers_equal_independent_sql(day: date, settings: Settings) -> None:
+    seen: list[pl.DataFrame] = []
+    model = model_by_recency()
+    watched = Model(model.card, lambda numbers: seen.append(pl.DataFrame(numbers)) or model._probabilities(numbers))
+    found = score.score_day(REPURCHASE, day, settings, release="r", model=watched).frame
+    expected = np.array(ask(settings, FEATURES_SQL.format(day=day)), dtype=float)
+    assert found["customer_id"].to_list() == expected[:, 0].tolist()
+    assert tuple(feature.name for feature in model.card.features) == FEATURES[1:]
+    assert np.array_equal(seen[0].to_numpy(), expected[:, 1:])
+
+
+def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> None:
+    day = DAYS[3]
+    scored = score.score_day(REPURCHASE, day, settings, release="r" * 64, model=model_by_recency())
+    receipt = deliver(scored.frame, REPURCHASE, day, release="r" * 64, inputs=scored.inputs, settings=settings)
+    ((customers,),) = ask(
+        settings,
+        "SELECT count(DISTINCT customer_id) FROM orders WHERE kind = 'sale' "
+        f"AND placed_at < (DATE '{day}' + 1)::timestamp AT TIME ZONE 'Europe/London'",
+    )
+    query = f"SELECT count(*), count(DISTINCT customer_id) FROM repurchase_scores WHERE day = '{day}'"
+    assert receipt.rows == customers > 0
+    assert ask(settings, query, "consumer") == [(customers, customers)]
+
+
+def test_rows_of_another_release_are_not_delivered(settings: Settings) -> None:
+    scored = score.score_day(REPURCHASE, DAYS[3], settings, release="a" * 64, model=model_by_recency())
+    with pytest.raises(ContractBrokenError, match=r"release \(the release in use\)"):
+        deliver(scored.frame, REPURCHASE, DAYS[3], release="b" * 64, inputs=scored.inputs, settings=settings)
+
+
+def test_a_receipt_tells_what_was_read(settings: Settings) -> None:
+    day = DAYS[1]
+    lines, products, _ = score.score_day(TOP_SELLERS, day, settings, release="r").inputs
+    ((rows,),) = ask(
+        settings,
+        "SELECT count(*) FROM order_lines WHERE placed_at >= (DATE '2025-03-03')::timestamp AT TIME ZONE "
+        "'Europe/London' AND placed_at < (DATE '2025-03-31')::timestamp AT TIME ZONE 'Europe/London'",
+    )
+    assert (lines.table, lines.rows, lines.since, lines.until) == ("order_lines", rows, date(2025, 3, 3), day)
+    assert (products.table, products.since, products.until) == ("products", None, None)
+
+
+def test_a_day_that_is_not_over_is_refused(settings: Settings) -> None:
+    with pytest.raises(UnknownDayError):
+        score.score_day(TOP_SELLERS, settings.now().date(), settings, release="r")
+
+
+def test_the_latest_scores_grow_with_the_decile_and_equal_scores_share_one(settings: Settings) -> None:
+    frame = score.score_day(REPURCHASE, DAYS[3], settings, release="r", model=model_by_recency()).frame
+    by_score = frame.sort("score")
+    assert by_score["decile"].is_sorted()
+    assert set(frame["decile"]) <= set(range(1, 11))
+    assert frame["decile"].max() == 10
+    assert frame.group_by("score").agg(pl.col("decile").n_unique())["decile"].max() == 1
+
+
+def test_deciles_of_distinct_scores_are_equally_large() -> None:
+    features = pl.DataFrame({"customer_id": range(1, 41), "recency_days": range(40)})
+    card = model_by_recency().card.model_copy(update={"features": (Feature(name="recency_days", dtype="Int64"),)})
+    scored = score.scored(features, "customer_id", Model(card, lambda numbers: numbers[:, 0] / 40))
+    assert scored["decile"].to_list() == [1 + at // 4 for at in range(40)]
