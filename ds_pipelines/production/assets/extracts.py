@@ -1,0 +1,77 @@
+"""Anonymized extracts: one asset a table of the privacy policy.
+
+What belongs here: the assets, and a manifest's facts as metadata. What does not: reading, anonymizing and publishing,
+which are the extract's.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from ds_pipelines.evidence import SnapshotManifest
+from ds_pipelines.extract.policy import Policy, TablePolicy
+from ds_pipelines.settings import load_settings
+
+
+def extract_assets(policy: Policy, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """`extract/<table>` for every table of the policy; by day where the policy says so."""
+    return [_extract_asset(table, days if table.by_day else None) for table in policy.tables.values()]
+
+
+def _extract_asset(table: TablePolicy, days: dg.DailyPartitionsDefinition | None) -> dg.AssetsDefinition:
+    rows = f"Rows of a day, by {table.by_day}." if days else "All rows, as they were when read."
+    withheld = f" Withheld: {', '.join(table.withheld)}." if table.withheld else ""
+
+    @dg.asset(
+        key=["extract", table.name],
+        deps=[dg.AssetDep(["shop", table.name])],
+        partitions_def=days,
+        backfill_policy=dg.BackfillPolicy.single_run() if days else None,
+        description=f"{table.description} {rows}{withheld} Anonymized by the privacy policy; still personal data.",
+        owners=["team:platform-engineering"],
+        group_name="anonymized_extracts",
+        kinds={"postgres", "parquet"},
+        metadata={"dagster/column_schema": _column_schema(table)},
+        pool="production_database",
+        tags={"dagster/max_runtime": "3600"},
+    )
+    def extracted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        from ds_pipelines.extract.publish import extract_days, extract_state
+
+        if days is None:
+            yield dg.MaterializeResult(metadata=_facts(extract_state(table.name, load_settings())))
+            return
+        wanted = context.partition_key_range
+        first, last = date.fromisoformat(wanted.start), date.fromisoformat(wanted.end)
+        for manifest in extract_days(table.name, first, last, load_settings()):
+            context.add_asset_metadata(_facts(manifest), partition_key=manifest.day.isoformat())
+        yield dg.MaterializeResult(metadata={"dagster/column_lineage": _column_lineage(table)})
+
+    return extracted
+
+
+def _facts(manifest: SnapshotManifest) -> dict[str, Any]:
+    return {
+        "dagster/row_count": manifest.rows,
+        "day": manifest.day.isoformat(),
+        "snapshot": manifest.digest,
+        "bytes": manifest.bytes,
+        "policy": manifest.policy_digest,
+        "key": manifest.key_id,
+    }
+
+
+def _column_schema(table: TablePolicy) -> dg.TableSchema:
+    return dg.TableSchema(
+        [
+            dg.TableColumn(name, description=f"{column.treatment.label}. {column.explanation}")
+            for name, column in table.visible.items()
+        ]
+    )
+
+
+def _column_lineage(table: TablePolicy) -> dg.TableColumnLineage:
+    source = dg.AssetKey(["shop", table.name])
+    return dg.TableColumnLineage({name: [dg.TableColumnDep(source, name)] for name in table.visible})
