@@ -1,0 +1,237 @@
+"""The command `ds-pipelines`: thin. Each command reads its arguments, calls one room and prints what came of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ds_pipelines.errors import DsPipelinesError
+from ds_pipelines.settings import environment, load_settings, quiet_libraries
+
+app = typer.Typer(
+    name="ds-pipelines",
+    help="Data-science infrastructure: anonymized extracts, experiments with verdicts, releases, daily scores.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+release = typer.Typer(help="Offer what works to production, and take it in by its hash.", no_args_is_help=True)
+app.add_typer(release, name="release")
+
+Transactions = Annotated[
+    Path | None, typer.Option(help="Build the shop from real transactions: a CSV in the layout of UCI's Online Retail.")
+]
+Customers = Annotated[int, typer.Option(min=50, help="How many customers to invent.")]
+Seed = Annotated[int, typer.Option(help="The same seed makes the same shop.")]
+
+
+@app.command()
+def demo(transactions: Transactions = None, customers: Customers = 20_000, seed: Seed = 7) -> None:
+    """One day's work, end to end: shop, extract, experiments, release, scores.
+
+    Example: ds-pipelines demo --transactions online_retail.csv.gz
+    """
+    from ds_pipelines.operate.demo import run_demo
+    from ds_pipelines.operate.sampling import Sample
+
+    run_demo(Sample(transactions, customers, seed))
+
+
+@app.command()
+def up() -> None:
+    """Serve Dagster, MLflow and the gateway until Ctrl-C.
+
+    Example: DS_WEBSERVER_PORT=3100 ds-pipelines up
+    """
+    from ds_pipelines.operate.up import up as serve_all
+
+    serve_all(load_settings(), tell=typer.echo)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is wrong and what to do; exit 0 only when all is well.
+
+    Example: ds-pipelines doctor
+    """
+    from ds_pipelines.operate.doctor import examine, show
+
+    findings = examine(load_settings())
+    show(findings)
+    if any(finding.problem for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def sample(transactions: Transactions = None, customers: Customers = 20_000, seed: Seed = 7) -> None:
+    """Make the sample business and load it into the shop database, replacing the sample that is there.
+
+    Example: ds-pipelines sample --customers 300000
+    """
+    from ds_pipelines.operate.sampling import Sample, load_sample
+
+    loaded = load_sample(load_settings(), Sample(transactions, customers, seed))
+    for table, rows in loaded.rows.items():
+        typer.echo(f"{rows:>12,} {table}")
+    for rule, rows, fate in loaded.accounting:
+        typer.echo(f"{rows:>12,} {fate}: {rule}")
+
+
+@app.command()
+def extract(
+    table: str,
+    since: Annotated[
+        str | None, typer.Option(help="First day, as 2025-03-01; for tables that are extracted by day.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Last day; by default the first.")] = None,
+) -> None:
+    """Extract a table, or days of it, by the privacy policy and publish them.
+
+    Example: ds-pipelines extract orders --since 2025-03-01 --until 2025-03-07
+    """
+    from ds_pipelines.extract.publish import extract_days, extract_state
+
+    settings = load_settings()
+    if since is None:
+        manifests = [extract_state(table, settings)]
+    else:
+        first = settings.require_day(since)
+        manifests = extract_days(table, first, settings.require_day(until or since), settings)
+    for manifest in manifests:
+        typer.echo(f"{manifest.table} {manifest.day}: {manifest.rows:,} rows, {manifest.digest[:12]}")
+
+
+@app.command()
+def run(script: str) -> None:
+    """Run an experiment as a tracked run: a script's path, or its name.
+
+    Example: ds-pipelines run repurchase
+    """
+    from ds_pipelines import lab
+
+    record = lab.run(script, settings=load_settings()).record
+    typer.echo(
+        f"{record.experiment}: {record.verdict or 'done'} after {record.seconds:.0f} s\n"
+        f"run {record.run_id}\n{record.url}"
+    )
+
+
+@release.command()
+def propose(
+    run_id: Annotated[
+        str | None, typer.Argument(help="MLflow's id of the run; none for a job without a model.")
+    ] = None,
+    job: Annotated[
+        str | None, typer.Option(help="The scoring job; by default the one named as the experiment.")
+    ] = None,
+) -> None:
+    """Write the manifest of a release from a run; reviewing and committing it is the release.
+
+    Example: ds-pipelines release propose 8f2c… ; ds-pipelines release propose --job top_sellers
+    """
+    from ds_pipelines.production.jobs import find
+    from ds_pipelines.release import propose as room
+
+    settings = load_settings()
+    if run_id is None:
+        path = room.propose_computation(find(job or ""), settings)
+    else:
+        path = room.propose(run_id, find(job or room.experiment_of(run_id, settings)), settings)
+    typer.echo(f"Review and commit {path}")
+
+
+@release.command("import")
+def take_in(manifest: Path) -> None:
+    """Take a release into production's registry once its hashes and its faithfulness are verified.
+
+    Example: ds-pipelines release import ds_pipelines/production/releases/repurchase-3f2a….yaml
+    """
+    from ds_pipelines.production.jobs import find
+    from ds_pipelines.release import manifest as manifests
+    from ds_pipelines.release.registry import import_release
+
+    imported = import_release(manifest, find(manifests.load(manifest).name), load_settings())
+    typer.echo(f"{imported.champion.manifest.name} scores with release {imported.champion.digest[:12]} now")
+
+
+@app.command()
+def gateway() -> None:
+    """Serve published extracts to those who hold a token; `ds-pipelines up` starts it too.
+
+    Example: ds-pipelines gateway
+    """
+    from ds_pipelines.gateway.server import serve
+
+    serve(load_settings())
+
+
+@app.command(hidden=True)
+def serve(name: str) -> None:
+    """Become one service; supervisord calls this."""
+    from ds_pipelines.operate.services import become
+
+    become(name, load_settings())
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def execute(command: list[str]) -> None:
+    """Run a command with the databases up and Dagster's variables set.
+
+    Example: ds-pipelines exec dagster dev
+    """
+    from ds_pipelines import postgres
+    from ds_pipelines.operate.services import prepare_instance
+
+    settings = load_settings()
+    for name in postgres.embedded_clusters(settings):
+        postgres.cluster(name, settings)
+    variables = environment(**prepare_instance(settings), PATH=_path_with_our_programs())
+    try:
+        raise typer.Exit(subprocess.run(command, env=variables, check=False).returncode)
+    except FileNotFoundError:
+        raise NoSuchProgramError(command[0]) from None
+
+
+@app.command()
+def psql(
+    role: Annotated[
+        str, typer.Argument(help="consumer, serving, extract, scoring, owner, dagster, mlflow, registry")
+    ] = "consumer",
+    command: Annotated[str | None, typer.Option("--command", "-c", help="Run this and return.")] = None,
+) -> None:
+    """Open psql as a role; by default as other systems read the scores.
+
+    Example: ds-pipelines psql consumer -c "SELECT * FROM latest_top_sellers LIMIT 5"
+    """
+    from ds_pipelines import postgres
+
+    url = postgres.libpq_url(postgres.url(postgres.require_role(role), load_settings()))
+    extra = ["-c", command] if command else []
+    raise typer.Exit(subprocess.run([str(postgres.binaries() / "psql"), url, *extra], check=False).returncode)
+
+
+class NoSuchProgramError(DsPipelinesError):
+    """A program to run does not exist."""
+
+    def __init__(self, program: str) -> None:
+        super().__init__(f"There is no program {program!r}; expected one on the PATH or in the virtual environment.")
+
+
+def _path_with_our_programs() -> str:
+    return os.pathsep.join([str(Path(sys.executable).parent), environment().get("PATH", os.defpath)])
+
+
+def main() -> None:
+    """The entry point: an error of ours is one sentence and exit status 1, never a traceback."""
+    quiet_libraries()
+    try:
+        app()
+    except DsPipelinesError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

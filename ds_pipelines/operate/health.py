@@ -1,0 +1,101 @@
+"""Whether each service does its work, asked the way its users would ask.
+
+A process that runs is not yet a service that works: Dagster's code locations count as healthy once the webserver has
+loaded them without an error, its daemon once it reports its own heartbeat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ds_pipelines.operate.services import SERVICES, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ds_pipelines.settings import Settings
+
+SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a probe found; `problem` is None when all is well."""
+
+    service: Service
+    problem: str | None
+    address: str = ""
+
+
+def probe_all(settings: Settings) -> list[Health]:
+    """The health of every service, in the order in which they start."""
+    graph = _ask_dagster(settings)
+    return [_probe(service, settings, graph) for service in SERVICES.values()]
+
+
+def probe_service(name: str, settings: Settings) -> str | None:
+    """What is wrong with a service that answers over HTTP by itself, the gateway or MLflow; None if it is well."""
+    base = {"gateway": settings.gateway_base, "mlflow": settings.tracking_base}[name]
+    return _get(f"{base}/health")
+
+
+def _probe(service: Service, settings: Settings, graph: dict[str, object] | str) -> Health:
+    probes: dict[str, tuple[Callable[[], str | None], str]] = {
+        "webserver": (lambda: graph if isinstance(graph, str) else None, settings.webserver_base),
+        "gateway": (lambda: probe_service("gateway", settings), f"{settings.gateway_base}/docs"),
+        "mlflow": (lambda: probe_service("mlflow", settings), settings.tracking_base),
+        "daemon": (lambda: _daemon_problem(graph), ""),
+    }
+    probe, address = probes.get(service.name, (lambda: _location_problem(graph, service.name), ""))
+    return Health(service, probe(), address)
+
+
+def _get(url: str) -> str | None:
+    import httpx
+
+    try:
+        answer = httpx.get(url, timeout=SECONDS)
+    except httpx.TransportError as error:
+        return f"does not answer ({type(error).__name__})"
+    return None if answer.is_success else f"answers with status {answer.status_code}"
+
+
+QUESTION = """{
+  workspaceOrError { ... on Workspace { locationEntries { name loadStatus locationOrLoadError {
+    __typename ... on PythonError { message } } } } }
+  instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } }
+}"""
+
+
+def _ask_dagster(settings: Settings) -> dict[str, object] | str:
+    import httpx
+
+    try:
+        answer = httpx.post(f"{settings.webserver_base}/graphql", json={"query": QUESTION}, timeout=3 * SECONDS)
+        return dict(answer.raise_for_status().json()["data"])
+    except httpx.TransportError as error:
+        return f"does not answer ({type(error).__name__})"
+    except (httpx.HTTPStatusError, ValueError, KeyError, TypeError):
+        return "answers, but not as Dagster's webserver does"
+
+
+def _location_problem(graph: dict[str, object] | str, name: str) -> str | None:
+    if isinstance(graph, str):
+        return "unknown while the webserver does not answer"
+    entries = graph["workspaceOrError"].get("locationEntries", [])  # type: ignore[attr-defined]
+    for entry in entries:
+        if entry["name"] == name:
+            loaded = entry["locationOrLoadError"] or {}
+            if loaded.get("__typename") == "PythonError":
+                return f"does not load: {loaded['message'].strip().splitlines()[0]}"
+            return None if entry["loadStatus"] == "LOADED" else "still loading"
+    return "the webserver does not know it"
+
+
+def _daemon_problem(graph: dict[str, object] | str) -> str | None:
+    if isinstance(graph, str):
+        return "unknown while the webserver does not answer"
+    statuses = graph["instance"]["daemonHealth"]["allDaemonStatuses"]  # type: ignore[index]
+    silent = [status["daemonType"] for status in statuses if status["required"] and not status["healthy"]]
+    return f"no heartbeat from {', '.join(sorted(silent))}" if silent else None
