@@ -25,6 +25,16 @@ SHARED_DATA = PROJECT.parent / "shared" / "data"
 CUSTOMERS = 400
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos-rounds", type=int, default=3, help="How often the chaos tests kill what they watch.")
+
+
+@pytest.fixture
+def chaos_rounds(request: pytest.FixtureRequest) -> int:
+    """How often a chaos test kills what it watches."""
+    return int(request.config.getoption("--chaos-rounds"))
+
+
 @pytest.fixture(scope="session")
 def home() -> Iterator[Path]:
     """A home whose path is short enough for sockets, removed at the end."""
