@@ -51,6 +51,6 @@ $(READY): requirements.lock pyproject.toml
 		{ [ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --require-hashes --no-deps -r .ci/uv.lock; } && uv=$(BIN)/uv; \
 	fi && \
 	echo "Installing the locked packages into $(VENV) …" && \
-	$$uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock && \
+	$$uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock && \
 	$$uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . && \
 	touch $(READY)

@@ -1,10 +1,11 @@
 """The command `ds-pipelines`: thin. Each command reads its arguments, calls one room and prints what came of it."""
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -207,7 +208,9 @@ def psql(
     """
     from ds_pipelines import postgres
 
-    url = postgres.libpq_url(postgres.url(postgres.require_role(role), load_settings()))
+    settings, known = load_settings(), postgres.require_role(role)
+    postgres.connect(known, settings).close()  # psql would quote a malformed URL, and with it the password
+    url = postgres.libpq_url(postgres.url(known, settings))
     extra = ["-c", command] if command else []
     raise typer.Exit(subprocess.run([str(postgres.binaries() / "psql"), url, *extra], check=False).returncode)
 
@@ -217,6 +220,23 @@ class NoSuchProgramError(DsPipelinesError):
 
     def __init__(self, program: str) -> None:
         super().__init__(f"There is no program {program!r}; expected one on the PATH or in the virtual environment.")
+
+
+class UnusablePathError(DsPipelinesError):
+    """The system refuses a file or folder: it is full, or not ours to write, or something else stands in its place."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"{path} cannot be used: {reason}. Expected a folder of yours with some room: "
+            "make room there, correct its rights, or name another with DS_HOME."
+        )
+
+
+REFUSALS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
+    errno.ENAMETOOLONG,
+}  # fmt: skip
+"""What a system says of a folder that is no good, and not of a mistake of ours."""
 
 
 def _path_with_our_programs() -> str:
@@ -229,8 +249,16 @@ def main() -> None:
     try:
         app()
     except DsPipelinesError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(1)
+        _end(error)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        _end(UnusablePathError(error.filename or str(load_settings().home), (error.strerror or "refused").lower()))
+
+
+def _end(error: DsPipelinesError) -> NoReturn:
+    typer.secho(f"error: {error}", fg="red", err=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

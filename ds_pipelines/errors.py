@@ -28,6 +28,16 @@ class SettingsError(DsPipelinesError):
         )
 
 
+class SettingsFileError(DsPipelinesError):
+    """The file of an installation's settings is there and cannot be read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"Settings file {path} cannot be read: {reason}. Expected TOML, a line a setting, as "
+            "first_day = 2025-01-01. Correct the file, or remove it."
+        )
+
+
 class MissingSecretError(DsPipelinesError):
     """A file that should hold a secret is missing, empty or readable by others."""
 

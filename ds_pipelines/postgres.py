@@ -121,9 +121,20 @@ def connect(role: Role, settings: Settings, *, application: str = "ds-pipelines"
     own = _own_url(role, settings)
     try:
         return psycopg2.connect(libpq_url(url(role, settings)), application_name=application, connect_timeout=10)
-    except psycopg2.OperationalError as error:
+    except psycopg2.Error as error:
         setting = f"DS_{role.upper()}_URL" if own is not None else None
-        raise DatabaseUnreachableError(role, _harmless(str(error)), setting=setting) from None
+        raise DatabaseUnreachableError(role, harmless(str(error)), setting=setting) from None
+
+
+def require_reachable(settings: Settings) -> None:
+    """Asks each database that a URL of the user's names, so that a wrong one is told before anything is started.
+
+    Raises:
+        DatabaseUnreachableError: one does not answer, or refuses its role.
+    """
+    for role in ROLES:
+        if _own_url(role, settings) is not None:
+            connect(role, settings).close()
 
 
 def require_role(name: str) -> Role:
@@ -171,9 +182,17 @@ def _own_url(role: Role, settings: Settings) -> str | None:
     return None if own is None else str(own.get_secret_value())
 
 
-def _harmless(message: str) -> str:
-    """The first line of a driver's message: later ones repeat the connection's parameters."""
-    return message.strip().splitlines()[0].strip().rstrip(".") if message.strip() else "no answer"
+def harmless(message: str) -> str:
+    """What a driver says of a server that it could not connect to, without what it quotes from the URL.
+
+    A password with an @ or a / that is not escaped is partly taken for the host or the port, and told as such.
+    """
+    spoken = message.partition("connection to server")[2].splitlines()
+    if spoken:
+        return f"connection to server{spoken[0].rstrip('.')}"
+    if "could not translate host name" in message:
+        return "the host that it names is not known"
+    return "it is not a URL that PostgreSQL understands"
 
 
 @cache

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from ds_pipelines.errors import SettingsError, UnknownDayError
+from ds_pipelines.errors import SettingsError, SettingsFileError, UnknownDayError
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
@@ -92,7 +92,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment before `<home>/settings.toml`; a test's own arguments before both."""
         home = init_settings().get("home") or env_settings().get("home") or _default_home()
-        chosen = TomlConfigSettingsSource(settings_cls, toml_file=Path(home) / "settings.toml")
+        path = Path(home) / "settings.toml"
+        try:
+            chosen = TomlConfigSettingsSource(settings_cls, toml_file=path)
+        except (OSError, ValueError) as error:
+            raise SettingsFileError(path, getattr(error, "strerror", None) or str(error)) from None
         return init_settings, env_settings, chosen
 
     @field_validator("home", "policies", "releases", "experiments")
@@ -212,6 +216,7 @@ def load_settings(**overrides: Any) -> Settings:
 
     Raises:
         SettingsError: a value cannot be used; the message names the setting and what was expected, never the value.
+        SettingsFileError: `settings.toml` is there and cannot be read.
     """
     try:
         return Settings(**overrides)
@@ -222,7 +227,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _expectation(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if error["type"] == "extra_forbidden":
         return "a known setting, and there is none of this name"
     return message[0].lower() + message[1:]

@@ -33,7 +33,7 @@ def _experiment_asset(script: Script) -> dg.AssetsDefinition:
     def experiment(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from ds_pipelines import lab
 
-        ran = lab.run(script.path, settings=load_settings(), dagster_run=context.run_id)
+        ran = lab.run(script.path, settings=load_settings(), dagster_run=context.run.run_id)
         return dg.MaterializeResult(metadata=_metadata(ran))
 
     return experiment

@@ -5,11 +5,13 @@ What belongs here: which tables the data scientists can have, as assets. What do
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from typing import Any, Literal
 
 import dagster as dg
 
-from ds_pipelines.evidence import Column
+from ds_pipelines.errors import MissingDaysError
+from ds_pipelines.evidence import Column, SnapshotManifest
 from ds_pipelines.settings import Settings, load_settings
 
 TABLES: Mapping[str, tuple[Literal["day", "state"], str]] = {
@@ -50,22 +52,45 @@ def _table_asset(
     def fetched(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         from ds_pipelines.gateway.client import connect
 
-        wanted = set(context.partition_keys) if rows_of == "day" else None
         with connect(load_settings()) as gateway:
             published = gateway.manifests(table)
-            chosen = published[-1:] if wanted is None else [each for each in published if str(each.day) in wanted]
+            chosen = published[-1:] if rows_of == "state" else _of_days(table, published, context.partition_keys)
             gateway.fetch_all(chosen)
         for manifest in chosen:
-            facts = {
-                "dagster/row_count": manifest.rows,
-                "snapshot": manifest.digest,
-                "read from production": dg.MetadataValue.timestamp(manifest.read_at),
-            }
-            partition = manifest.day.isoformat() if wanted is not None else None
-            context.add_asset_metadata(facts, partition_key=partition)
-        yield dg.MaterializeResult(metadata={"dagster/column_schema": _column_schema(chosen[-1].columns)})
+            # What the columns are goes with the last day only: it is the one whose columns the pages show.
+            facts = _facts(manifest) | (_columns(manifest) if manifest is chosen[-1] else {})
+            context.add_asset_metadata(facts, partition_key=None if rows_of == "state" else str(manifest.day))
+        # The rows' digest as the version: fetching the same rows again makes no experiment out of date.
+        version = dg.DataVersion(chosen[-1].logical_digest) if rows_of == "state" else None
+        yield dg.MaterializeResult(data_version=version)
 
     return fetched
+
+
+def _of_days(table: str, published: Iterable[SnapshotManifest], days: Iterable[str]) -> list[SnapshotManifest]:
+    by_day = {str(each.day): each for each in published}
+    if missing := [date.fromisoformat(day) for day in days if day not in by_day]:
+        raise MissingDaysError(table, missing)
+    return [by_day[day] for day in days]
+
+
+def _facts(manifest: SnapshotManifest) -> dict[str, Any]:
+    return {
+        "dagster/row_count": manifest.rows,
+        "snapshot": manifest.digest,
+        "read from production": dg.MetadataValue.timestamp(manifest.read_at),
+    }
+
+
+def _columns(manifest: SnapshotManifest) -> dict[str, Any]:
+    """The columns as they are, and that each comes from the extract's column of the same name."""
+    source = dg.AssetKey(["extract", manifest.table])
+    return {
+        "dagster/column_schema": _column_schema(manifest.columns),
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {column.name: [dg.TableColumnDep(source, column.name)] for column in manifest.columns}
+        ),
+    }
 
 
 def _column_schema(columns: Iterable[Column]) -> dg.TableSchema:

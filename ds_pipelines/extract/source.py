@@ -170,9 +170,7 @@ def connect(role: postgres.Role, settings: Settings) -> Iterator[Source]:
     try:
         connection = adbc.connect(url, autocommit=True)
     except adbc.Error as error:
-        # Other messages of libpq's are about the URL and quote it, password included.
-        spoken = str(error).partition("connection to server")[2].splitlines()
-        reason = f"connection to server{spoken[0]}" if spoken else "it is not a URL that PostgreSQL understands"
+        reason = postgres.harmless(str(error))
         raise DatabaseUnreachableError(role, reason, setting=f"DS_{role.upper()}_URL" if own else None) from None
     with connection:
         with connection.cursor() as cursor:

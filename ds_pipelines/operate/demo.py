@@ -115,6 +115,7 @@ def run_demo(sample: Sample) -> None:
 
 def _start_services(settings: Settings, stack: ExitStack) -> list[str]:
     """Starts the services that the steps need, unless `ds-pipelines up` runs; returns those to wait for."""
+    postgres.require_reachable(settings)
     for cluster in postgres.embedded_clusters(settings):
         postgres.cluster(cluster, settings)
     if is_up(settings):
@@ -149,7 +150,12 @@ def _await_services(names: list[str], settings: Settings) -> None:
 
 
 def _instance(settings: Settings) -> dg.DagsterInstance:
-    adopt_environment(**prepare_instance(settings))
+    variables = prepare_instance(settings)
+    # Thousands of events, each a commit of its own: not worth a disk's full attention, since the demonstration can be
+    # run again. Only this process's connections; what other processes write stays durable.
+    url = variables["DS_DAGSTER_STORAGE"]
+    variables["DS_DAGSTER_STORAGE"] = f"{url}{'&' if '?' in url else '?'}options=-c%20synchronous_commit%3Doff"
+    adopt_environment(**variables)
     import dagster as dg
 
     from ds_pipelines.exploration import definitions as exploration

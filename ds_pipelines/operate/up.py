@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ds_pipelines import postgres
@@ -40,6 +41,16 @@ class AlreadyUpError(DsPipelinesError):
         )
 
 
+class SupervisorEndedError(DsPipelinesError):
+    """The supervisor is gone though nobody asked it to stop; the services were stopped after it."""
+
+    def __init__(self, status: int, logs: Path) -> None:
+        super().__init__(
+            f"The supervisor ended by itself (status {status}); expected it to run until Ctrl-C. Every service was "
+            f"stopped. Its logs are supervisor.log and supervisor.err in {logs}; `ds-pipelines up` starts anew."
+        )
+
+
 class NotHealthyError(DsPipelinesError):
     """Some service did not become healthy in time."""
 
@@ -52,13 +63,16 @@ def up(settings: Settings, *, tell: Callable[[str], None] = print) -> None:
     """Starts everything, says where, and returns after Ctrl-C or SIGTERM, when everything has stopped.
 
     Raises:
-        AlreadyUpError, PortTakenError: nothing was started.
+        AlreadyUpError, PortTakenError, DatabaseUnreachableError: nothing was started.
         NotHealthyError: a service does not work; everything was stopped again.
+        SupervisorEndedError: the supervisor was killed, or could not start; so is everything else.
     """
     began = time.monotonic()
     with _only_one(settings), _interruptible() as stopping:
+        _stop_orphans(settings)
         for service in SERVICES.values():
             require_free_port(service, settings)
+        postgres.require_reachable(settings)
         clusters = [postgres.cluster(name, settings) for name in postgres.embedded_clusters(settings)]
         prepare_instance(settings)
         workspace_file(settings)
@@ -75,6 +89,8 @@ def up(settings: Settings, *, tell: Callable[[str], None] = print) -> None:
                 time.sleep(1)
                 for cluster in clusters:
                     cluster.hold()
+            if not stopping:
+                raise SupervisorEndedError(supervisor.returncode, settings.home / "logs")
             tell("Stopping …")
 
 
@@ -82,20 +98,47 @@ def up(settings: Settings, *, tell: Callable[[str], None] = print) -> None:
 def supervised(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Supervisord with all services, in a session of its own so that Ctrl-C reaches only us; stopped at the end."""
     configuration = _write_configuration(settings)
-    supervisor = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(configuration)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True, env=environment(),
-    )  # fmt: skip
+    with (settings.home / "logs" / "supervisor.err").open("wb") as complaints:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(configuration)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints,
+            start_new_session=True, env=environment(**settings.as_environment()),
+        )  # fmt: skip
     try:
         yield supervisor
     finally:
         supervisor.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             supervisor.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(supervisor.pid, signal.SIGKILL)
-            supervisor.wait()
+        _end_session(supervisor.pid)
+        supervisor.wait()
+
+
+def _end_session(leader: int) -> None:
+    """Kills what is left of the supervisor's session: it gives each service a process group of its own."""
+    import psutil
+
+    left = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.Error):
+            if os.getsid(process.pid) == leader:
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, STOP_SECONDS)
+
+
+def _stop_orphans(settings: Settings) -> None:
+    """Stops the services of an `up` that was killed, which could not stop them itself; the caller holds its lock."""
+    import psutil
+
+    with suppress(OSError, ValueError, psutil.Error):
+        leader = int(_pid_file(settings).read_text())
+        supervisor = psutil.Process(leader)
+        if str(_configuration_file(settings)) in supervisor.cmdline():
+            supervisor.terminate()
+            with suppress(psutil.TimeoutExpired):
+                supervisor.wait(STOP_SECONDS)
+            _end_session(leader)
 
 
 def _ensure_secrets(settings: Settings) -> None:
@@ -114,37 +157,39 @@ def _wait_until_healthy(settings: Settings, supervisor: subprocess.Popen[bytes],
         if not problems:
             return
         time.sleep(0.5)
-    if not stopping:
+    if supervisor.poll() is None and not stopping:
         raise NotHealthyError(problems, settings.home / "logs")
 
 
 def _write_configuration(settings: Settings) -> Path:
-    logs = settings.home / "logs"
+    logs, path = settings.home / "logs", _configuration_file(settings)
     logs.mkdir(parents=True, exist_ok=True)
-    run = settings.home / "run"
-    run.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     sections = [
-        f"[supervisord]\nnodaemon=true\nlogfile={logs}/supervisor.log\npidfile={run}/supervisor.pid\n"
-        f"childlogdir={logs}\nloglevel=info\n"
+        f"[supervisord]\nnodaemon=true\nlogfile={logs}/supervisor.log\npidfile={_pid_file(settings)}\n"
+        f"childlogdir={logs}\nloglevel=info\n",
+        # One group: programs outside of a group are stopped one after the other, those of a group all at once.
+        f"[group:services]\nprograms={','.join(SERVICES)}\n",
     ]
     for priority, name in enumerate(SERVICES):
         sections.append(
-            f"[program:{name}]\ncommand={sys.executable} -m ds_pipelines.cli serve {name}\n"
+            f"[program:{name}]\ncommand={shlex.quote(sys.executable)} -m ds_pipelines.cli serve {name}\n"
             f"priority={priority}\nautorestart=true\nstartsecs=2\nstartretries=20\n"
             f"stopasgroup=true\nkillasgroup=true\nstopwaitsecs=15\n"
             f"redirect_stderr=true\nstdout_logfile={logs}/{name}.log\n"
-            "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=3\n" + _environment_line(settings)
+            "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=3\n"
         )
-    path = run / "supervisor.conf"
-    path.write_text("\n".join(sections))
+    # A percent sign would begin one of supervisord's own expansions.
+    path.write_text("\n".join(sections).replace("%", "%%"))
     return path
 
 
-def _environment_line(settings: Settings) -> str:
-    pairs = ",".join(
-        f'{name}="{value.replace("%", "%%")}"' for name, value in sorted(settings.as_environment().items())
-    )
-    return f"environment={pairs}\n"
+def _configuration_file(settings: Settings) -> Path:
+    return settings.home / "run" / "supervisor.conf"
+
+
+def _pid_file(settings: Settings) -> Path:
+    return settings.home / "run" / "supervisor.pid"
 
 
 def is_up(settings: Settings) -> bool:
@@ -172,13 +217,16 @@ def _only_one(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """A list that a first Ctrl-C or SIGTERM makes non-empty, so that what runs can be stopped in order."""
+    """A list that Ctrl-C, SIGTERM or a closed terminal makes non-empty, so that what runs can be stopped in order."""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup means
+        wanted.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, note) for number in wanted}
     try:
         yield received
     finally:

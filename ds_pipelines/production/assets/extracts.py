@@ -41,13 +41,18 @@ def _extract_asset(table: TablePolicy, days: dg.DailyPartitionsDefinition | None
         from ds_pipelines.extract.publish import extract_days, extract_state
 
         if days is None:
-            yield dg.MaterializeResult(metadata=_facts(extract_state(table.name, load_settings())))
+            newest = extract_state(table.name, load_settings())
+            # The rows' digest as the version: reading the same rows again makes nothing downstream out of date.
+            version = dg.DataVersion(newest.logical_digest)
+            yield dg.MaterializeResult(metadata=_facts(newest) | _columns(newest), data_version=version)
             return
         wanted = context.partition_key_range
         first, last = date.fromisoformat(wanted.start), date.fromisoformat(wanted.end)
         for manifest in extract_days(table.name, first, last, load_settings()):
-            context.add_asset_metadata(_facts(manifest), partition_key=manifest.day.isoformat())
-        yield dg.MaterializeResult(metadata={"dagster/column_lineage": _column_lineage(table)})
+            # What the columns are goes with the last day only: it is the one whose columns the pages show.
+            facts = _facts(manifest) | (_columns(manifest) if manifest.day == last else {})
+            context.add_asset_metadata(facts, partition_key=manifest.day.isoformat())
+        yield dg.MaterializeResult()
 
     return extracted
 
@@ -64,14 +69,26 @@ def _facts(manifest: SnapshotManifest) -> dict[str, Any]:
 
 
 def _column_schema(table: TablePolicy) -> dg.TableSchema:
+    """What the policy says of the columns; their types show in what was published."""
     return dg.TableSchema(
         [
-            dg.TableColumn(name, description=f"{column.treatment.label}. {column.explanation}")
+            dg.TableColumn(name, "see what is published", f"{column.treatment.label}. {column.explanation}")
             for name, column in table.visible.items()
         ]
     )
 
 
-def _column_lineage(table: TablePolicy) -> dg.TableColumnLineage:
-    source = dg.AssetKey(["shop", table.name])
-    return dg.TableColumnLineage({name: [dg.TableColumnDep(source, name)] for name in table.visible})
+def _columns(manifest: SnapshotManifest) -> dict[str, Any]:
+    """The columns as they were published, and that each comes from the shop's column of the same name."""
+    source = dg.AssetKey(["shop", manifest.table])
+    return {
+        "dagster/column_schema": dg.TableSchema(
+            [
+                dg.TableColumn(column.name, column.dtype, f"{column.treatment}. {column.explanation}")
+                for column in manifest.columns
+            ]
+        ),
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {column.name: [dg.TableColumnDep(source, column.name)] for column in manifest.columns}
+        ),
+    }

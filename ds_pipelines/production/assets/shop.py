@@ -12,7 +12,7 @@ def shop_tables(policy: Policy) -> list[dg.AssetSpec]:
 
 def _specification(table: TablePolicy) -> dg.AssetSpec:
     columns = [
-        dg.TableColumn(name, description=f"{column.description} In extracts: {column.treatment.label}.".strip())
+        dg.TableColumn(name, "see the database", f"In extracts: {column.treatment.label}. {column.explanation}")
         for name, column in table.columns.items()
     ]
     return dg.AssetSpec(

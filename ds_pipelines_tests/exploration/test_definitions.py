@@ -1,0 +1,132 @@
+"""The location exploration: the tables that data scientists have, and their scripts as assets."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import pytest
+
+from ds_pipelines import postgres
+from ds_pipelines.exploration.tables import TABLES
+from ds_pipelines.extract import policy
+from ds_pipelines.extract.publish import extract_day, extract_state
+from ds_pipelines.snapshots.store import SnapshotStore
+from ds_pipelines_tests.gateway.scenario import free_port, serving
+from ds_pipelines_tests.locations import defined, facts, load, materializable, reason, run, version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ds_pipelines.settings import Settings
+
+MONDAY, NEVER_PUBLISHED = date(2025, 3, 3), date(2025, 3, 4)
+GOOD = '''"""Counts the orders."""
+
+from ds_pipelines import lab
+
+lab.metric("orders", lab.table("orders").collect().height)
+'''
+BROKEN = '''"""Stops in the middle."""
+
+def half_a_function(
+'''
+
+
+@pytest.fixture(scope="module")
+def served(settings: Settings) -> Iterator[Settings]:
+    """The small shop's customers and one day of its orders, published, behind a gateway."""
+    served = settings.model_copy(update={"gateway_port": free_port()})
+    extract_state("customers", served)
+    extract_day("orders", MONDAY, served)
+    with serving(served):
+        yield served
+
+
+@pytest.fixture(scope="module")
+def exploration(served: Settings) -> dg.Definitions:
+    return load("exploration", served)
+
+
+@pytest.fixture
+def with_a_broken_script(served: Settings, tmp_path: Path) -> Settings:
+    (tmp_path / "count.py").write_text(GOOD)
+    (tmp_path / "broken.py").write_text(BROKEN)
+    # MLflow's database itself, without its server, which takes 20 s to start.
+    tracking = postgres.sqlalchemy_url(postgres.url("mlflow", served))
+    return served.model_copy(update={"experiments": tmp_path, "tracking_address": tracking})
+
+
+def upstream(spec: dg.AssetSpec) -> set[str]:
+    return {dep.asset_key.to_user_string() for dep in spec.deps}
+
+
+def test_data_scientists_have_the_tables_of_the_privacy_policy(settings: Settings) -> None:
+    tables = policy.load(settings.policies / policy.SHOP).tables
+    assert {name: rows_of for name, (rows_of, _) in TABLES.items()} == {
+        name: "day" if table.by_day else "state" for name, table in tables.items()
+    }
+
+
+def test_each_table_comes_from_production_s_extract_of_that_name(exploration: dg.Definitions) -> None:
+    specs = defined(exploration)
+    assert {key: upstream(specs[key]) for key in specs if key.startswith("lab/")} == {
+        f"lab/{name}": {f"extract/{name}"} for name in TABLES
+    }
+
+
+def test_a_day_of_the_lab_is_a_day_of_the_extract(exploration: dg.Definitions, served: Settings) -> None:
+    ours, theirs = exploration.resolve_asset_graph(), load("production", served).resolve_asset_graph()
+    for name in TABLES:
+        fetched, extracted = ours.get(dg.AssetKey(["lab", name])), theirs.get(dg.AssetKey(["extract", name]))
+        assert fetched.partitions_def == extracted.partitions_def, name
+
+
+def test_every_script_is_an_asset_below_the_tables_that_it_reads(exploration: dg.Definitions) -> None:
+    specs = {key: upstream(spec) for key, spec in defined(exploration).items() if key.startswith("experiments/")}
+    assert specs == {
+        "experiments/repurchase": {"lab/orders", "lab/order_lines", "lab/customers"},
+        "experiments/ticket_mood": {"lab/tickets", "lab/orders", "lab/customers"},
+        "experiments/top_sellers": {"lab/order_lines", "lab/products", "lab/categories"},
+    }
+
+
+def test_the_jobs_fetch_every_table_and_run_every_experiment(exploration: dg.Definitions) -> None:
+    made = materializable(exploration)
+    for job, folder in (("fetch_tables", "lab/"), ("all_experiments", "experiments/")):
+        selected = exploration.resolve_job_def(job).asset_layer.executable_asset_keys
+        assert {key.to_user_string() for key in selected} == {key for key in made if key.startswith(folder)}
+
+
+def test_a_table_is_fetched_with_what_the_gateway_tells_of_it(exploration: dg.Definitions, served: Settings) -> None:
+    result = run(exploration, "fetch_tables", "lab/customers", served)
+    assert result.success
+    told = facts(result)
+    assert version(result) == SnapshotStore(served.snapshots).manifests("customers")[-1].logical_digest
+    assert (served.cache / str(told["snapshot"])[:2] / f"{told['snapshot']}.parquet").is_file()
+    schema = told["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    assert "pseudonym(customer)" in {column.name: str(column.description) for column in schema.columns}["customer_id"]
+
+
+def test_a_day_that_is_not_published_is_refused_by_name(exploration: dg.Definitions, served: Settings) -> None:
+    assert run(exploration, "fetch_tables", "lab/orders", served, day=str(MONDAY)).success
+    refused = run(exploration, "fetch_tables", "lab/orders", served, day=str(NEVER_PUBLISHED))
+    assert not refused.success
+    assert str(NEVER_PUBLISHED) in reason(refused)
+
+
+def test_a_broken_script_hides_no_other_and_says_what_is_wrong(with_a_broken_script: Settings) -> None:
+    specs = defined(load("exploration", with_a_broken_script))
+    assert specs["experiments/count"].description == "Counts the orders."
+    assert "line 3 is not Python" in str(specs["experiments/broken"].description)
+
+
+def test_materializing_a_broken_script_fails_with_the_reason(with_a_broken_script: Settings) -> None:
+    broken = load("exploration", with_a_broken_script)
+    result = run(broken, "all_experiments", "experiments/broken", with_a_broken_script)
+    assert not result.success
+    assert "broken.py" in reason(result)
+    assert "line 3" in reason(result)
