@@ -53,4 +53,5 @@ $(READY): requirements.lock pyproject.toml
 	echo "Installing the locked packages into $(VENV) …" && \
 	$$uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock && \
 	$$uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . && \
+	{ $(BIN)/python -c 'import lightgbm' 2>/dev/null || .ci/lend-openmp $(VENV); } && \
 	touch $(READY)

@@ -82,7 +82,7 @@ def sample(transactions: Transactions = None, customers: Customers = 20_000, see
 
 @app.command()
 def extract(
-    table: str,
+    table: Annotated[str, typer.Argument(help="A table that the privacy policy names.")],
     since: Annotated[
         str | None, typer.Option(help="First day, as 2025-03-01; for tables that are extracted by day.")
     ] = None,
@@ -105,7 +105,7 @@ def extract(
 
 
 @app.command()
-def run(script: str) -> None:
+def run(script: Annotated[str, typer.Argument(help="A script's path, or an experiment's name.")]) -> None:
     """Run an experiment as a tracked run: a script's path, or its name.
 
     Example: ds-pipelines run repurchase
@@ -137,14 +137,16 @@ def propose(
 
     settings = load_settings()
     if run_id is None:
-        path = room.propose_computation(find(job or ""), settings)
+        if job is None:
+            raise typer.BadParameter("name a run, or with --job a job that needs no model", param_hint="RUN_ID")
+        path = room.propose_computation(find(job), settings)
     else:
         path = room.propose(run_id, find(job or room.experiment_of(run_id, settings)), settings)
     typer.echo(f"Review and commit {path}")
 
 
 @release.command("import")
-def take_in(manifest: Path) -> None:
+def take_in(manifest: Annotated[Path, typer.Argument(help="The manifest's file in git.")]) -> None:
     """Take a release into production's registry once its hashes and its faithfulness are verified.
 
     Example: ds-pipelines release import ds_pipelines/production/releases/repurchase-3f2a….yaml

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
+from zipfile import ZipFile, ZipInfo
 
 import polars as pl
 
@@ -21,8 +24,6 @@ from ds_pipelines.evidence import Feature, ModelCard, ModelFile
 from ds_pipelines.lab.notes import Notes, current, require_name, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -145,8 +146,38 @@ def _store(model: Any, name: str, folder: Path, features: pl.DataFrame) -> Forma
             raise UnsavableModelError(name, _kind(model), f"parts that skops knows, not {', '.join(sorted(untrusted))}")
         requirements = _pinned("scikit-learn", "skops")
         mlflow.sklearn.save_model(model, serialization_format="skops", pip_requirements=requirements, **common)
+        _settle(folder / "model.skops")
         return "skops"
     raise UnsavableModelError(name, _kind(model), "a LightGBM model, or a scikit-learn estimator")
+
+
+def _settle(path: Path) -> None:
+    """Gives equal models equal bytes, so that an experiment run again offers the same release.
+
+    skops numbers a model's parts by their addresses in memory, and dates the files that it makes of them.
+    """
+    with ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    numbers: dict[int, int] = {}
+    names: dict[str, str] = {}
+
+    def settled(node: Any) -> Any:
+        if isinstance(node, list):
+            return [settled(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        copy = {key: settled(value) for key, value in node.items()}
+        if isinstance(number := node.get("__id__"), int):
+            copy["__id__"] = numbers.setdefault(number, len(numbers))
+        if isinstance(name := node.get("file"), str):
+            copy["file"] = names.setdefault(name, f"{len(names)}{Path(name).suffix}")
+        return copy
+
+    schema = json.dumps(settled(json.loads(parts.pop("schema.json"))), indent=2)
+    with ZipFile(path, "w") as archive:
+        for name, content in sorted((names[name], content) for name, content in parts.items()):
+            archive.writestr(ZipInfo(name), content)
+        archive.writestr(ZipInfo("schema.json"), schema)
 
 
 def _require_same(model: Any, name: str, stored: Format, folder: Path, held_out: pl.DataFrame) -> None:

@@ -101,15 +101,17 @@ def _policy(settings: Settings) -> Iterator[Finding]:
 
     try:
         shop = policy.load(settings.policies / "shop.yaml")
-        live = source.live_tables(settings)
+        live = source.live_tables(settings, shop.database_schema)
         if not live:
-            yield Finding("shop", "", "the shop database has no tables; make the sample with `ds-pipelines sample`")
+            sample = "" if settings.extract_url else "; make the sample with `ds-pipelines sample`"
+            empty = f"the production database has no tables in its schema {shop.database_schema}{sample}"
+            yield Finding("production database", "", empty)
             return
         source.check(shop, live)
     except DsPipelinesError as error:
         yield Finding("privacy policy", "", str(error))
     else:
-        yield Finding("privacy policy", "names every table and column of the shop")
+        yield Finding("privacy policy", "names every table and column of the production database")
 
 
 def _services(settings: Settings) -> Iterator[Finding]:

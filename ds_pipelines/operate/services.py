@@ -120,7 +120,8 @@ def _mlflow(settings: Settings) -> Command:
 
 
 def _gateway(settings: Settings) -> Command:
-    return [sys.executable, "-m", "ds_pipelines.cli", "gateway"], environment(**settings.as_environment())
+    # It serves files and knows no database.
+    return [sys.executable, "-m", "ds_pipelines.cli", "gateway"], scrubbed_environment(**settings.as_environment())
 
 
 def _dagster() -> list[str]:
