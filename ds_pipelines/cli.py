@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -191,10 +192,7 @@ def execute(command: list[str]) -> None:
     for name in postgres.embedded_clusters(settings):
         postgres.cluster(name, settings)
     variables = environment(**prepare_instance(settings), PATH=_path_with_our_programs())
-    try:
-        raise typer.Exit(subprocess.run(command, env=variables, check=False).returncode)
-    except FileNotFoundError:
-        raise NoSuchProgramError(command[0]) from None
+    raise typer.Exit(_foreground(command, variables))
 
 
 @app.command()
@@ -214,7 +212,7 @@ def psql(
     postgres.connect(known, settings).close()  # psql would quote a malformed URL, and with it the password
     url = postgres.libpq_url(postgres.url(known, settings))
     extra = ["-c", command] if command else []
-    raise typer.Exit(subprocess.run([str(postgres.binaries() / "psql"), url, *extra], check=False).returncode)
+    raise typer.Exit(_foreground([str(postgres.binaries() / "psql"), url, *extra], environment()))
 
 
 class NoSuchProgramError(DsPipelinesError):
@@ -239,6 +237,19 @@ REFUSALS = {
     errno.ENAMETOOLONG,
 }  # fmt: skip
 """What a system says of a folder that is no good, and not of a mistake of ours."""
+
+
+def _foreground(command: list[str], variables: dict[str, str]) -> int:
+    """Runs a program to its end and returns its status; Ctrl-C is the program's to act on, and not ours."""
+    try:
+        process = subprocess.Popen(command, env=variables)
+    except FileNotFoundError:
+        raise NoSuchProgramError(command[0]) from None
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _path_with_our_programs() -> str:

@@ -99,7 +99,7 @@ class Stack:
 
     def service(self, name: str) -> list[psutil.Process]:
         """Those of one service: itself, its workers and the runs that it started."""
-        return [process for process in self.processes() if process.environ().get(SUPERVISED_AS) == name]
+        return [process for process in self.processes() if variables(process).get(SUPERVISED_AS) == name]
 
     def databases(self) -> list[psutil.Process]:
         """The embedded servers that run."""
@@ -153,6 +153,14 @@ def lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def variables(process: psutil.Process) -> dict[str, str]:
+    """The environment in which it was started; of one that has just ended, none."""
+    try:
+        return process.environ()
+    except psutil.NoSuchProcess:
+        return {}
 
 
 def free_ports() -> Mapping[str, int]:

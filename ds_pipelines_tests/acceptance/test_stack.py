@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from ds_pipelines.operate.services import SERVICES, require_free_port
-from ds_pipelines_tests.acceptance.stack import URL_VARIABLES, Stack, lives, running, shared, wait_until
+from ds_pipelines_tests.acceptance.stack import URL_VARIABLES, Stack, lives, running, shared, variables, wait_until
 from ds_pipelines_tests.locations import GROUPS
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def stopped(request: pytest.FixtureRequest) -> Stack:
 
 def variables_of(stack: Stack) -> list[tuple[str, dict[str, str]]]:
     """The environment of each process of each service."""
-    return [(name, process.environ()) for name in SERVICES for process in stack.service(name)]
+    return [(name, found) for name in SERVICES for process in stack.service(name) if (found := variables(process))]
 
 
 def test_up_says_when_all_is_healthy_and_where_it_is(stack: Stack) -> None:
@@ -90,10 +90,10 @@ def test_nothing_starts_by_itself_in_development(stack: Stack) -> None:
     assert states == {"daily_extract_at_five": "STOPPED", "daily_scoring_at_five": "STOPPED"}
 
 
-def test_only_production_s_services_know_the_url_of_a_database(stack: Stack) -> None:
+def test_only_the_location_production_knows_the_url_of_a_database(stack: Stack) -> None:
     assert {name for name, _ in variables_of(stack)} == set(SERVICES)
-    knowing = {name for name, variables in variables_of(stack) if URL_VARIABLES & set(variables)}
-    assert knowing == {"production", "gateway"}
+    knowing = {name for name, found in variables_of(stack) if URL_VARIABLES & set(found)}
+    assert knowing == {"production"}
 
 
 def test_the_secret_of_a_url_is_in_no_log_and_no_file_of_ours(stack: Stack) -> None:
@@ -105,8 +105,8 @@ def test_the_secret_of_a_url_is_in_no_log_and_no_file_of_ours(stack: Stack) -> N
 
 
 def test_no_service_sends_telemetry(stack: Stack) -> None:
-    for name, variables in variables_of(stack):
-        assert TELEMETRY.items() <= variables.items(), name
+    for name, found in variables_of(stack):
+        assert TELEMETRY.items() <= found.items(), name
     assert not list(stack.home.rglob(".telemetry"))
 
 

@@ -107,12 +107,12 @@ def test_errors_of_user_code_reach_the_pages_only_in_development(stage: str, red
     assert variables["DAGSTER_REDACT_USER_CODE_ERRORS"] == redacted
 
 
-def test_only_production_s_services_are_started_with_the_urls_of_databases(
+def test_only_the_location_production_is_started_with_the_urls_of_databases(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DS_CONSUMER_URL", f"postgresql://consumer:{SECRET}@warehouse/serving")
     knowing = {name for name, service in SERVICES.items() if URL_VARIABLES & set(service.command(settings)[1])}
-    assert knowing == {"production", "gateway"}
+    assert knowing == {"production"}
     assert not [name for name, service in SERVICES.items() if SECRET in " ".join(service.command(settings)[0])]
 
 
