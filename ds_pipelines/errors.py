@@ -456,10 +456,14 @@ class UndeclaredTableError(DsPipelinesError):
 class UndeclaredColumnError(DsPipelinesError):
     """A column reached the extract without a privacy decision."""
 
-    def __init__(self, table: str, columns: Iterable[str]) -> None:
+    def __init__(self, table: str, columns: Mapping[str, str]) -> None:
+        draft = "".join(
+            f'\n      "{name}": {{type: "{type_}", treatment: drop, because: Nobody has decided yet.}}'
+            for name, type_ in columns.items()
+        )
         super().__init__(
-            f"Table {table!r} has columns that the privacy policy does not name: {listing(columns)}. "
-            "Nothing of the table is read until the policy decides on each."
+            f"Table {table!r} has columns that the privacy policy does not name: {listing(columns)}. Nothing of the "
+            f"table is read until the policy decides on each; under its `columns`, this would withhold them:{draft}"
         )
 
 
@@ -483,6 +487,16 @@ class AbsentColumnError(DsPipelinesError):
         )
 
 
+class ChangedTypeError(DsPipelinesError):
+    """A column is not of the type for which the privacy policy decided on it."""
+
+    def __init__(self, table: str, column: str, *, stated: str | None, type_: str) -> None:
+        super().__init__(
+            f"Column {table}.{column} is of type {type_}, and the privacy policy decided on {stated}. Nothing of the "
+            "table is read. Check that the treatment is still right, then state the new type in the policy."
+        )
+
+
 class UnfitTreatmentError(DsPipelinesError):
     """A treatment does not fit the type of its column."""
 
@@ -496,10 +510,10 @@ class UnfitTreatmentError(DsPipelinesError):
 class UnsupportedTypeError(DsPipelinesError):
     """A column would be in the extract, and is of a type that the extract cannot carry exactly."""
 
-    def __init__(self, table: str, column: str, type_: str, supported: Iterable[str]) -> None:
+    def __init__(self, table: str, column: str, type_: str, reason: str) -> None:
         super().__init__(
-            f"Column {table}.{column} is of type {type_}, which the extract cannot carry: expected one of "
-            f"{listing(supported)}. Drop the column in the policy, or offer it in a view as one of these types."
+            f"Column {table}.{column} is of type {type_}, which the extract cannot carry exactly: {reason}. "
+            "Drop the column in the policy, or offer it in a view as another type."
         )
 
 
@@ -572,7 +586,7 @@ class UnusableTableNameError(DsPipelinesError):
 
     def __init__(self, table: str) -> None:
         super().__init__(
-            f"Table {table!r} cannot be published under this name: expected letters, digits, _ and $. "
+            f"Table {table!r} cannot be published under this name: expected 1 to 63 bytes of UTF-8. "
             "Offer it in a view of another name, and name that in the policy."
         )
 

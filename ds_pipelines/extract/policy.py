@@ -32,6 +32,9 @@ class ColumnPolicy(_Model):
     """The decision about one column."""
 
     treatment: Treatment
+    type: str | None = Field(
+        None, min_length=1, description="The column's type, as psql shows it, for which the decision was made"
+    )
     description: str = Field("", description="What the column holds; needed unless it is withheld")
     because: str = Field(min_length=1, description="Why it is treated so, for the people who use the extract")
 
@@ -56,6 +59,15 @@ def _rows(written: Any) -> Any:
     raise ValueError("expected all or {by_day: <column>}")
 
 
+def _key(written: Any) -> Any:
+    """From `none` or a list of columns to the columns."""
+    if written == "none":
+        return ()
+    if isinstance(written, tuple) or (isinstance(written, list) and written):
+        return written
+    raise ValueError("expected the columns that identify a row, or none")
+
+
 class TablePolicy(_Model):
     """The decisions about one table."""
 
@@ -64,7 +76,9 @@ class TablePolicy(_Model):
     by_day: Annotated[str | None, BeforeValidator(_rows)] = Field(
         alias="rows", description="The column that tells the day of a row; None: the whole table, as of the day"
     )
-    key: tuple[str, ...] = Field(min_length=1, description="Columns that identify a row; extracts are in their order")
+    key: Annotated[tuple[str, ...], BeforeValidator(_key)] = Field(
+        description="Columns that identify a row; extracts are in their order. Empty: none, and that of all columns"
+    )
     columns: dict[str, ColumnPolicy] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -83,6 +97,11 @@ class TablePolicy(_Model):
     def visible(self) -> dict[str, ColumnPolicy]:
         """The columns of the extract, in its order."""
         return {name: column for name, column in self.columns.items() if column.treatment.visible}
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns whose order the extract's rows are in."""
+        return self.key or tuple(self.visible)
 
     @property
     def withheld(self) -> dict[str, ColumnPolicy]:
@@ -115,7 +134,8 @@ class Policy(_Model):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the decisions and their explanations; comments and layout of the file do not count."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        decisions = self.model_dump(mode="json", exclude_defaults=True)  # so that a new option changes no old digest
+        canonical = json.dumps(decisions, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def table(self, name: str) -> TablePolicy:

@@ -41,4 +41,4 @@ def transformed(
     with source.connect(role, settings) as session:
         readable = session.readable(policy, table)
         frame = session.read(readable, since=since, until=until)
-    return transform(frame, readable.policy, None, zone=settings.zone, keep_keys=True).sort(readable.policy.key)
+    return transform(frame, readable.policy, None, zone=settings.zone, keep_keys=True).sort(readable.policy.order)

@@ -119,8 +119,8 @@ class _Publication:
 
     def transformed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """What may be published, in the order of its key."""
-        rows = transform(frame, self.table, self.pseudonyms, zone=self.zone).sort(self.table.key)
-        if rows.select(self.table.key).is_duplicated().any():
+        rows = transform(frame, self.table, self.pseudonyms, zone=self.zone).sort(self.table.order)
+        if self.table.key and rows.select(self.table.key).is_duplicated().any():
             raise AmbiguousKeyError(self.table.name, self.table.key)
         return rows
 

@@ -8,8 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-Family = Literal["text", "integer", "decimal", "float", "boolean", "date", "timestamp"]
-"""Values that can be treated alike, whatever exact type PostgreSQL gives them."""
+Family = Literal[
+    "text", "integer", "decimal", "float", "boolean", "date", "timestamp", "time", "uuid", "json", "binary", "printed",
+    "list",
+]  # fmt: skip
+"""Values that can be treated alike, whatever exact type PostgreSQL gives them; printed ones are carried as text."""
 
 NUMBERS: frozenset[Family] = frozenset({"integer", "decimal", "float"})
 TIMES: frozenset[Family] = frozenset({"date", "timestamp"})

@@ -97,7 +97,7 @@ def _databases(settings: Settings) -> Iterator[Finding]:
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:
-    from ds_pipelines.extract import policy, source
+    from ds_pipelines.extract import catalogue, policy, source
 
     try:
         shop = policy.load(settings.policies / "shop.yaml")
@@ -105,7 +105,7 @@ def _policy(settings: Settings) -> Iterator[Finding]:
         if not live:
             yield Finding("shop", "", "the shop database has no tables; make the sample with `ds-pipelines sample`")
             return
-        source.check(shop, live)
+        catalogue.check(shop, live)
     except DsPipelinesError as error:
         yield Finding("privacy policy", "", str(error))
     else:
