@@ -131,7 +131,7 @@ class _Publication:
         if footer.num_rows != rows.height:
             reason = f"the file has {footer.num_rows} rows, and {rows.height} were given to it"
             raise UnpublishableError(self.table.name, day, reason)
-        if footer.schema.names != list(self.table.visible):
+        if footer.schema.to_arrow_schema().names != list(self.table.visible):
             raise UnpublishableError(self.table.name, day, "the file has other columns than the policy allows")
         return written
 

@@ -263,6 +263,7 @@ def _require_year(series: pl.Series, table: str) -> None:
 _REASONS = (
     ("permission denied", "it lacks the permission", "Grant it SELECT on the table, and USAGE on the schema."),
     ("row-level security", "row-level security would hide rows from it", "Grant the role BYPASSRLS, or read a view."),
+    ("has not been populated", "it is a view that was never filled", "Run REFRESH MATERIALIZED VIEW in production."),
     ("statement timeout", f"it took longer than {STATEMENT_SECONDS} s", "Read fewer days, or index the column by_day."),
     ("terminating connection", "the server ended the connection", "Try again; the server's log tells who ended it."),
     ("server closed", "the server ended the connection", "Try again; the server's log tells why."),
