@@ -562,6 +562,27 @@ class AmbiguousKeyError(DsPipelinesError):
         )
 
 
+class CollidingPseudonymsError(DsPipelinesError):
+    """Two identifiers have the same pseudonym."""
+
+    def __init__(self, table: str, column: str, treatment: str) -> None:
+        super().__init__(
+            f"Two identifiers in {table}.{column} have the same pseudonym, and nothing was published: "
+            f"expected "
+            f"as many as identifiers. 63 bits are too few for {treatment}; write `as: text` for it in the policy."
+        )
+
+
+class DamagedFitError(DsPipelinesError):
+    """What was fitted on data cannot be read."""
+
+    def __init__(self, path: Path, table: str) -> None:
+        super().__init__(
+            f"What was fitted on table {table!r} cannot be read from {path}: expected the file as it was written. "
+            "Restore it from a backup, so that bins and categories stay what they were; or remove it, to fit anew."
+        )
+
+
 class UnpublishableError(DsPipelinesError):
     """What was written is not what was read, so it was not published."""
 

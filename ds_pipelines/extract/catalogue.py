@@ -141,7 +141,9 @@ def _fitted(table: str, decision: ColumnPolicy, column: LiveColumn) -> Carried |
         return None
     if how.family not in treatment.fits:
         raise UnfitTreatmentError(table, column.name, treatment=treatment.label, type_=column.type, fits=treatment.fits)
-    return how if treatment.visible else None
+    if not treatment.visible:
+        return None
+    return how if treatment.read else Carried(column, how.family, how.dtype, sql="NULL", read=False)
 
 
 def apart(table: str, policy: Policy, live: LiveTables) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -31,7 +32,7 @@ from ds_pipelines.extract import catalogue
 from ds_pipelines.extract.types import DIGITS, FRACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ds_pipelines.extract.catalogue import LiveTables
     from ds_pipelines.extract.policy import Policy, TablePolicy
@@ -134,12 +135,49 @@ class Source:
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
 
+    def quantiles(self, table: Readable, column: str, shares: Sequence[float]) -> list[Decimal] | None:
+        """For each share the lowest of a column's finite numbers that so many are not above; None if it has none.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
+        name = _quoted(column)
+        finite = f" FILTER (WHERE {name} < 'infinity' AND {name} > '-infinity')"
+        if table.columns[column].family == "integer":
+            finite = ""
+        wanted = ", ".join(str(share) for share in shares)
+        found = f"percentile_disc(ARRAY[{wanted}]::float8[]) WITHIN GROUP (ORDER BY {name}){finite}::text[]"
+        [(values,)] = self._answer(table, f"SELECT {found} {self._rows(table)}")
+        return None if values is None else [Decimal(value) for value in values]
+
+    def frequent(self, table: Readable, column: str, least: int) -> list[str]:
+        """The values of a column that at least so many persons have, or rows where the table names no person.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
+        value = table.columns[column].sql.format(_quoted(column))
+        person = table.policy.person
+        counted = f"count(DISTINCT {_quoted(person)})" if person else "count(*)"
+        query = f"SELECT {value} AS v {self._rows(table)} GROUP BY 1 HAVING {counted} >= {least:d}"
+        return sorted(value for (value,) in self._answer(table, query) if value is not None)
+
+    def _answer(self, table: Readable, query: str) -> list[tuple[Any, ...]]:
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(query)
+                return list(cursor.fetchall())
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
+
     def _select(self, table: Readable, since: date | None, until: date | None) -> str:
         """The query; instants are literals, because a statement with parameters cannot be read by COPY."""
         selected = [how.sql.format(_quoted(name)) for name, how in table.columns.items()]
         selected += [how.refuses.format(_quoted(name)) for name, how in table.columns.items() if how.refuses]
         aliased = ", ".join(f"{expression} AS c{number}" for number, expression in enumerate(selected))
-        query = f"SELECT {aliased} FROM {_qualified(table.schema, table.policy.name)}"  # noqa: S608 — quoted
+        return f"SELECT {aliased} {self._rows(table, since, until)}"
+
+    def _rows(self, table: Readable, since: date | None = None, until: date | None = None) -> str:
         conditions = []
         if table.apart:
             apart = ", ".join(f"{_literal(_qualified(table.schema, name))}::regclass" for name in table.apart)
@@ -154,7 +192,8 @@ class Source:
         if until is not None:
             end = f"DATE '{until}' + 1" if is_date else f"TIMESTAMPTZ '{self._settings.bounds(until)[1].isoformat()}'"
             conditions.append(f"{day} < {end}")
-        return query + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+        rows = f"FROM {_qualified(table.schema, table.policy.name)}"
+        return rows + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
 
 
 @contextmanager
@@ -218,7 +257,7 @@ def _exact(batch: Any, table: Readable) -> pl.DataFrame:
             raise UnreadableValueError(table.policy.name, name, how.expects)
     columns = []
     for series, (name, how) in zip(read, table.columns.items(), strict=True):
-        exact = series.alias(name)
+        exact = series.alias(name) if how.read else pl.Series(name, dtype=how.dtype).clear(frame.height)
         inner = how.dtype.inner if isinstance(how.dtype, pl.List) else how.dtype
         if isinstance(inner, pl.Decimal):
             exact = _decimal(exact, table.policy.name, how)

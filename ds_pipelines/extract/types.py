@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
-    from ds_pipelines.extract.treatments import Family
+    from ds_pipelines.extract.families import Family
 
 INSTANT = pl.Datetime("us", "UTC")
 DIGITS = 38
@@ -73,6 +73,8 @@ class Carried:
     """The SQL condition of values that the driver would change in passing."""
     expects: str = ""
     """What is expected instead of those."""
+    read: bool = True
+    """Whether its values are asked for; where they are not, all are null."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class SnapshotStore:
             DamagedManifestError: a manifest cannot be read.
         """
         with suppress(UnusableTableNameError):
-            found = sorted((self._published / _folder(table)).glob("*.json"))
+            found = sorted((self._published / folder_name(table)).glob("*.json"))
             if found:
                 return [_read(path) for path in found]
         raise UnknownExtractError(table, self.tables())
@@ -107,7 +107,7 @@ class SnapshotStore:
             DamagedManifestError: the manifest cannot be read.
         """
         with suppress(UnusableTableNameError):
-            path = self._published / _folder(table) / f"{day}.json"
+            path = self._published / folder_name(table) / f"{day}.json"
             if path.exists():
                 return _read(path)
         manifests = self.manifests(table)
@@ -197,7 +197,7 @@ class Stage:
             DiskFullError: there is no space left; what is visible is whole.
         """
         for manifest in manifests:
-            _folder(manifest.table)  # before anything is moved
+            folder_name(manifest.table)  # before anything is moved
         with _enough_space(self._store.root, _MANIFEST_BYTES * len(manifests)):
             self._place({manifest.digest for manifest in manifests})
             self._announce(manifests)
@@ -218,12 +218,16 @@ class Stage:
         for number, manifest in enumerate(manifests):
             draft = self._folder / f"{number}.json"
             _write(draft, manifest.model_dump_json(indent=1).encode(), mode=0o600)
-            moves.append((draft, self._store._published / _folder(manifest.table) / f"{manifest.day}.json"))
+            moves.append((draft, self._store._published / folder_name(manifest.table) / f"{manifest.day}.json"))
         _move(moves)
 
 
-def _folder(table: str) -> str:
-    """The name of a table's folder."""
+def folder_name(table: str) -> str:
+    """The name of a table's folder or file: its own, but for what is no ASCII letter, digit, _ or $.
+
+    Raises:
+        UnusableTableNameError: no table can have this name.
+    """
     try:
         content = table.encode()
     except UnicodeEncodeError:  # a lone surrogate

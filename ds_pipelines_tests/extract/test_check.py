@@ -127,12 +127,18 @@ def test_views_and_heirs_without_columns_of_their_own_need_no_decision(policy: P
 @pytest.mark.parametrize(
     ("treatment", "base", "expected"),
     [
-        ("{pseudonym: visit}", "boolean", "needs integer, text"),
+        ("{pseudonym: visit}", "boolean", "needs integer, printed, text, uuid"),
         ("{truncate: 2}", "bigint", r"type bigint, and treatment truncate\(2\) needs text"),
         ("{generalise: month}", "text", "needs date, timestamp"),
         ("{generalise: {round: 10}}", "date", "needs decimal, float, integer"),
         ("{generalise: {bins: [1]}}", "text", "needs decimal, float, integer"),
         ("{free_text: withheld}", "integer", "needs text"),
+        ("{rare: {below: 5}}", "integer", "needs text"),
+        ("{shift: {days: 9, per: visit_id}}", "text", "needs date, timestamp"),
+        ("{noise: {scale: 1}}", "text", "needs decimal, float, integer"),
+        ("{generalise: {top: 1}}", "date", "needs decimal, float, integer"),
+        ("{json: {keep: [a]}}", "text", "needs json"),
+        ("{truncate: 2}", "integer[]", "needs text"),
     ],
 )
 def test_a_treatment_that_does_not_fit_the_type_is_refused(
