@@ -6,6 +6,7 @@ the facts and builds its own sentence, so that raising it anywhere says the same
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -458,7 +459,8 @@ class UndeclaredColumnError(DsPipelinesError):
 
     def __init__(self, table: str, columns: Mapping[str, str]) -> None:
         draft = "".join(
-            f'\n      "{name}": {{type: "{type_}", treatment: drop, because: Nobody has decided yet.}}'
+            f"\n      {json.dumps(name, ensure_ascii=False)}: {{type: {json.dumps(type_, ensure_ascii=False)}, "
+            "treatment: drop, because: Nobody has decided yet.}"
             for name, type_ in columns.items()
         )
         super().__init__(
