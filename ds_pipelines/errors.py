@@ -6,6 +6,7 @@ the facts and builds its own sentence, so that raising it anywhere says the same
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -466,10 +467,15 @@ class UndeclaredTableError(DsPipelinesError):
 class UndeclaredColumnError(DsPipelinesError):
     """A column reached the extract without a privacy decision."""
 
-    def __init__(self, table: str, columns: Iterable[str]) -> None:
+    def __init__(self, table: str, columns: Mapping[str, str]) -> None:
+        draft = "".join(
+            f"\n      {json.dumps(name, ensure_ascii=False)}: {{type: {json.dumps(type_, ensure_ascii=False)}, "
+            "treatment: drop, because: Nobody has decided yet.}"
+            for name, type_ in columns.items()
+        )
         super().__init__(
-            f"Table {table!r} has columns that the privacy policy does not name: {listing(columns)}. "
-            "Nothing of the table is read until the policy decides on each."
+            f"Table {table!r} has columns that the privacy policy does not name: {listing(columns)}. Nothing of the "
+            f"table is read until the policy decides on each; under its `columns`, this would withhold them:{draft}"
         )
 
 
@@ -493,6 +499,16 @@ class AbsentColumnError(DsPipelinesError):
         )
 
 
+class ChangedTypeError(DsPipelinesError):
+    """A column is not of the type for which the privacy policy decided on it."""
+
+    def __init__(self, table: str, column: str, *, stated: str | None, type_: str) -> None:
+        super().__init__(
+            f"Column {table}.{column} is of type {type_}, and the privacy policy decided on {stated}. Nothing of the "
+            "table is read. Check that the treatment is still right, then state the new type in the policy."
+        )
+
+
 class UnfitTreatmentError(DsPipelinesError):
     """A treatment does not fit the type of its column."""
 
@@ -506,10 +522,10 @@ class UnfitTreatmentError(DsPipelinesError):
 class UnsupportedTypeError(DsPipelinesError):
     """A column would be in the extract, and is of a type that the extract cannot carry exactly."""
 
-    def __init__(self, table: str, column: str, type_: str, supported: Iterable[str]) -> None:
+    def __init__(self, table: str, column: str, type_: str, reason: str) -> None:
         super().__init__(
-            f"Column {table}.{column} is of type {type_}, which the extract cannot carry: expected one of "
-            f"{listing(supported)}. Drop the column in the policy, or offer it in a view as one of these types."
+            f"Column {table}.{column} is of type {type_}, which the extract cannot carry exactly: {reason}. "
+            "Drop the column in the policy, or offer it in a view as another type."
         )
 
 
@@ -558,6 +574,27 @@ class AmbiguousKeyError(DsPipelinesError):
         )
 
 
+class CollidingPseudonymsError(DsPipelinesError):
+    """Two identifiers have the same pseudonym."""
+
+    def __init__(self, table: str, column: str, treatment: str) -> None:
+        super().__init__(
+            f"Two identifiers in {table}.{column} have the same pseudonym, and nothing was published: "
+            f"expected "
+            f"as many as identifiers. 63 bits are too few for {treatment}; write `as: text` for it in the policy."
+        )
+
+
+class DamagedFitError(DsPipelinesError):
+    """What was fitted on data cannot be read."""
+
+    def __init__(self, path: Path, table: str) -> None:
+        super().__init__(
+            f"What was fitted on table {table!r} cannot be read from {path}: expected the file as it was written. "
+            "Restore it from a backup, so that bins and categories stay what they were; or remove it, to fit anew."
+        )
+
+
 class UnpublishableError(DsPipelinesError):
     """What was written is not what was read, so it was not published."""
 
@@ -582,7 +619,7 @@ class UnusableTableNameError(DsPipelinesError):
 
     def __init__(self, table: str) -> None:
         super().__init__(
-            f"Table {table!r} cannot be published under this name: expected letters, digits, _ and $. "
+            f"Table {table!r} cannot be published under this name: expected 1 to 63 bytes of UTF-8. "
             "Offer it in a view of another name, and name that in the policy."
         )
 

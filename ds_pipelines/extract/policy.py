@@ -9,7 +9,7 @@ there until somebody has decided about it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,7 +18,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ds_pipelines.errors import PolicyError, UndeclaredTableError
-from ds_pipelines.extract.treatments import Keep, Pseudonym, Treatment
+from ds_pipelines.extract.generalisations import Noise, Shift
+from ds_pipelines.extract.treatments import Document, Keep, Pseudonym, Treatment, written
 
 SHOP = "shop.yaml"
 """The policy of the production database, in `settings.policies`."""
@@ -32,6 +33,9 @@ class ColumnPolicy(_Model):
     """The decision about one column."""
 
     treatment: Treatment
+    type: str | None = Field(
+        None, min_length=1, description="The column's type, as psql shows it, for which the decision was made"
+    )
     description: str = Field("", description="What the column holds; needed unless it is withheld")
     because: str = Field(min_length=1, description="Why it is treated so, for the people who use the extract")
 
@@ -56,6 +60,15 @@ def _rows(written: Any) -> Any:
     raise ValueError("expected all or {by_day: <column>}")
 
 
+def _key(written: Any) -> Any:
+    """From `none` or a list of columns to the columns."""
+    if written == "none":
+        return ()
+    if isinstance(written, tuple) or (isinstance(written, list) and written):
+        return written
+    raise ValueError("expected the columns that identify a row, or none")
+
+
 class TablePolicy(_Model):
     """The decisions about one table."""
 
@@ -64,8 +77,48 @@ class TablePolicy(_Model):
     by_day: Annotated[str | None, BeforeValidator(_rows)] = Field(
         alias="rows", description="The column that tells the day of a row; None: the whole table, as of the day"
     )
-    key: tuple[str, ...] = Field(min_length=1, description="Columns that identify a row; extracts are in their order")
+    key: Annotated[tuple[str, ...], BeforeValidator(_key)] = Field(
+        description="Columns that identify a row; extracts are in their order. Empty: none, and that of all columns"
+    )
+    person: str | None = Field(None, description="The column that tells whose row it is, where that is somebody's")
+    quasi_identifiers: tuple[str, ...] = Field(
+        (),
+        description="Columns of the extract that together could single somebody out, for who knows them from elsewhere",
+    )
+    k: int | None = Field(
+        None, strict=True, ge=2, description="So many persons share each combination of them, at least"
+    )
+    sensitive: tuple[str, ...] = Field((), description="Columns of the extract that nobody should learn of somebody")
     columns: dict[str, ColumnPolicy] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _of_persons(self) -> Self:
+        if self.person is not None and self._domain(self.person) is None:
+            raise ValueError(f"{self.person!r}, which tells the person, must be among the columns and a pseudonym")
+        for role, names in (("quasi-identifier", self.quasi_identifiers), ("sensitive column", self.sensitive)):
+            for name in names:
+                treatment = self._treatment(name)
+                if treatment is None or not treatment.visible or isinstance(treatment, Pseudonym):
+                    raise ValueError(f"{role} {name!r} must be a column of the extract, and no pseudonym")
+            if len(set(names)) < len(names):
+                raise ValueError(f"a {role} is named twice")
+        if both := sorted({*self.quasi_identifiers} & {*self.sensitive}):
+            raise ValueError(f"{both[0]!r} cannot be both a quasi-identifier and sensitive")
+        if (self.k is None) != (not self.quasi_identifiers):
+            raise ValueError("k and quasi_identifiers are declared together: so many share each combination")
+        return self
+
+    @model_validator(mode="after")
+    def _keyed(self) -> Self:
+        for name, column in self.columns.items():
+            treatment = column.treatment
+            if isinstance(treatment, Shift) and self._domain(treatment.per) is None:
+                raise ValueError(
+                    f"{name!r} is shifted per {treatment.per!r}, which must be among the columns and a pseudonym"
+                )
+            if isinstance(treatment, Noise) and not self.key:
+                raise ValueError(f"{name!r} cannot have noise: it follows from a row's key, and the table has none")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -79,10 +132,29 @@ class TablePolicy(_Model):
                 raise ValueError(f"{self.by_day!r}, which tells the day of a row, must be among the columns and kept")
         return self
 
+    def _treatment(self, name: str) -> Treatment | None:
+        column = self.columns.get(name)
+        return column.treatment if column else None
+
+    def _domain(self, name: str) -> str | None:
+        """Whom a column identifies; None if it is no pseudonym."""
+        treatment = self._treatment(name)
+        return treatment.domain if isinstance(treatment, Pseudonym) else None
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the secret is needed even where identifiers are kept."""
+        return any(column.treatment.keyed for column in self.columns.values())
+
     @property
     def visible(self) -> dict[str, ColumnPolicy]:
         """The columns of the extract, in its order."""
         return {name: column for name, column in self.columns.items() if column.treatment.visible}
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns whose order the extract's rows are in."""
+        return self.key or tuple(self.visible)
 
     @property
     def withheld(self) -> dict[str, ColumnPolicy]:
@@ -112,10 +184,40 @@ class Policy(_Model):
                 raise ValueError(f"table {name!r} gives itself another name; leave `name` out")
         return content | {"tables": named}
 
+    @model_validator(mode="after")
+    def _same_everywhere(self) -> Self:
+        """What a domain's pseudonyms look like, and how far its persons' dates move, is the same in every table."""
+        shapes: dict[str, str] = {}
+        shifts: dict[str, int] = {}
+        for table, name, treatment in self._treatments():
+            domains = {treatment.domain: treatment.shape} if isinstance(treatment, Pseudonym) else {}
+            if isinstance(treatment, Document):
+                domains = dict.fromkeys(treatment.pseudonym.values(), "text")
+            for domain, shape in domains.items():
+                if shapes.setdefault(domain, shape) != shape:
+                    raise ValueError(
+                        f"pseudonyms of {domain!r} are {shapes[domain]} elsewhere and {shape} in {table.name}.{name}: "
+                        "they could not be joined"
+                    )
+            if isinstance(treatment, Shift):
+                domain = table.columns[treatment.per].treatment.label
+                if (days := shifts.setdefault(domain, treatment.days)) != treatment.days:
+                    raise ValueError(
+                        f"dates per {domain} are shifted by up to {days} days elsewhere and by {treatment.days} in "
+                        f"{table.name}.{name}: intervals between them would not stay"
+                    )
+        return self
+
+    def _treatments(self) -> Iterator[tuple[TablePolicy, str, Treatment]]:
+        for table in self.tables.values():
+            for name, column in table.columns.items():
+                yield table, name, column.treatment
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the decisions and their explanations; comments and layout of the file do not count."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        decisions = self.model_dump(mode="json", exclude_defaults=True)  # so that a new option changes no old digest
+        canonical = json.dumps(decisions, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def table(self, name: str) -> TablePolicy:
@@ -127,6 +229,35 @@ class Policy(_Model):
         if name not in self.tables:
             raise UndeclaredTableError([name], self.tables)
         return self.tables[name]
+
+
+def to_yaml(policy: Policy) -> str:
+    """A policy as people write it; what `load` reads from it is equal."""
+    tables: dict[str, Any] = {}
+    for table in policy.tables.values():
+        columns = {
+            name: column.model_dump(include={"type"}, exclude_none=True)
+            | {"treatment": written(column.treatment)}
+            | column.model_dump(include={"description", "because"}, exclude_defaults=True)
+            for name, column in table.columns.items()
+        }
+        options = table.model_dump(exclude={"columns", "name", "description", "by_day", "key"}, exclude_defaults=True)
+        tables[table.name] = {
+            "description": table.description,
+            "rows": {"by_day": table.by_day} if table.by_day else "all",
+            "key": list(table.key) or "none",
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+            "columns": columns,
+        }
+    content = {"version": policy.version, "schema": policy.database_schema, "tables": tables}
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
+    if any(rare in text for rare in _BREAKS):
+        text = yaml.safe_dump(content, allow_unicode=False, sort_keys=False, width=120)
+    return text
+
+
+_BREAKS = "\x85\u2028\u2029"
+"""Line breaks to YAML alone, which PyYAML writes and does not read back."""
 
 
 def load(path: Path) -> Policy:
@@ -160,11 +291,12 @@ def load(path: Path) -> Policy:
 class _Loader(yaml.SafeLoader):
     """YAML in which every decision is written out once, and words are words.
 
-    YAML itself would silently keep the last of two equal keys, and read a column `on` or `no` as a truth value.
+    YAML itself would silently keep the last of two equal keys, read a column `on` or `no` as a truth value, and a
+    treatment that was forgotten like the treatment `null`.
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, Any]]] = {  # noqa: RUF012 — so typed by the base class
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":int", ":float", ":null"))]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":int", ":float"))]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ds_pipelines.extract import policy as policies
-from ds_pipelines.extract import source
+from ds_pipelines.extract import pseudonyms, source
+from ds_pipelines.extract.fitting import fitted
 from ds_pipelines.extract.transform import transform
 
 if TYPE_CHECKING:
@@ -35,10 +36,13 @@ def transformed(
 
     Raises:
         PolicyError: the policy cannot be used.
-        The errors of `source`.
+        MissingSecretError: the policy moves dates or adds noise, and the secret for it cannot be used.
+        The errors of `source`, `fitting` and `transform`.
     """
     policy = policies.load(settings.policies / policies.SHOP)
     with source.connect(role, settings) as session:
         readable = session.readable(policy, table)
+        decisions = fitted(policy, readable, session, settings)
         frame = session.read(readable, since=since, until=until)
-    return transform(frame, readable.policy, None, zone=settings.zone, keep_keys=True).sort(readable.policy.key)
+    keys = pseudonyms.load(settings) if decisions.keyed else None
+    return transform(frame, decisions, keys, zone=settings.zone, keep_keys=True).sort(decisions.order)

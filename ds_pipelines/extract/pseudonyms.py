@@ -6,7 +6,12 @@ does not: which columns are identifiers; the policy says so.
 Each identity domain has its own key, BLAKE2b(secret, domain). A pseudonym is the first 128 bits of BLAKE3(key ‖ value)
 in hex; a key in front is safe with BLAKE3, which knows no length extension, and keys are equally long, so that key and
 value cannot be told apart wrongly. A number and the text of its decimal digits are the same identifier; nothing else is
-normalised, neither case nor blanks nor leading zeros. Null stays null.
+normalised, neither case nor blanks nor leading zeros. Null stays null. A domain may ask for another shape: a UUID holds
+120 of these bits, a bigint 63.
+
+Two identifiers could share a pseudonym. Of n identifiers, n²/2¹²⁹ is the probability that any two do, n²/2¹²¹ for
+UUIDs: about 10⁻²¹ for a billion, which is never. For bigints it is n²/2⁶⁴: 5·10⁻⁸ for a million, 5 in 10,000 for a
+hundred million, 5 % for a billion. So each publication counts: as many bigint pseudonyms as identifiers, or it fails.
 
 The keys reach Polars as the value of a series, never as a literal: expressions print themselves in plans and errors.
 """
@@ -24,17 +29,18 @@ from typing import TYPE_CHECKING
 import polars as pl
 import polars_hash as plh
 
-from ds_pipelines.errors import MissingSecretError
+from ds_pipelines.errors import CollidingPseudonymsError, MissingSecretError
 from ds_pipelines.snapshots.store import SnapshotStore
 
 if TYPE_CHECKING:
+    from ds_pipelines.extract.treatments import Shape
     from ds_pipelines.settings import Settings
 
 SECRET_BYTES = 32
 KEY_BYTES = 24
 """Of a domain's key: in hex it leaves room for a usual identifier in the one block that BLAKE3 hashes at a time."""
 CHARACTERS = 32
-"""Of a pseudonym, 4 bits each: a billion identifiers of a domain collide with a probability of about 10⁻²¹."""
+"""Of a pseudonym, 4 bits each."""
 
 
 class Pseudonyms:
@@ -55,21 +61,44 @@ class Pseudonyms:
     def __repr__(self) -> str:
         return f"Pseudonyms(key_id={self.key_id!r})"
 
-    def of(self, identifiers: pl.Series, domain: str) -> pl.Series:
+    def of(self, identifiers: pl.Series, domain: str, shape: Shape = "text") -> pl.Series:
         """The pseudonyms of a column of identifiers, under the same name.
 
         Args:
             identifiers: Integers or text, shape (n,).
             domain: What they identify, as customer.
+            shape: What the pseudonyms look like.
 
         Returns:
-            Text of 32 hexadecimal digits, null where the identifier is, shape (n,).
+            Text of 32 hexadecimal digits, 64-bit integers that are not negative, or UUIDs of version 8 as text; null
+            where the identifier is, shape (n,).
         """
         if not (identifiers.dtype.is_integer() or identifiers.dtype == pl.String):
             raise TypeError(f"identifiers are integers or text, not {identifiers.dtype}")
-        value = pl.lit(identifiers).cast(pl.String)
-        hashed = plh.concat_str([pl.lit(self._key(domain)), value]).chash.blake3().str.head(CHARACTERS)
-        return pl.select(hashed.alias(identifiers.name)).to_series()
+        hashed = self._hashed(identifiers, domain)
+        match shape:
+            case "text":
+                shaped = hashed.str.head(CHARACTERS)
+            case "bigint":
+                shaped = (_number(hashed) // 2).cast(pl.Int64)
+            case "uuid":
+                parts = (
+                    hashed.str.slice(start, length) for start, length in ((0, 8), (8, 4), (13, 3), (17, 3), (20, 12))
+                )
+                shaped = pl.format("{}-{}-8{}-8{}-{}", *parts)
+        return pl.select(shaped.alias(identifiers.name)).to_series()
+
+    def draw(self, values: pl.Series, purpose: str, below: int) -> pl.Series:
+        """A number from 0 for each value, evenly spread below a bound; the same for the same value and purpose.
+
+        A purpose holds a colon, which no domain does: nothing that is drawn tells of a pseudonym.
+        """
+        return pl.select(_number(self._hashed(values, purpose)) % below).to_series()
+
+    def _hashed(self, values: pl.Series, domain: str) -> pl.Expr:
+        key = pl.lit(self._key(domain))
+        hashed: pl.Expr = plh.concat_str([key, pl.lit(values).cast(pl.String)]).chash.blake3()
+        return hashed
 
     def _key(self, domain: str) -> pl.Series:
         if domain not in self._keys:
@@ -77,6 +106,21 @@ class Pseudonyms:
             key = derived.hexdigest()
             self._keys[domain] = pl.Series("key", [key])
         return self._keys[domain]
+
+
+def require_distinct(identifiers: pl.Series, made: pl.Series, table: str, treatment: str) -> None:
+    """Whether there are as many pseudonyms as identifiers.
+
+    Raises:
+        CollidingPseudonymsError: there are fewer.
+    """
+    if made.n_unique() != identifiers.n_unique():
+        raise CollidingPseudonymsError(table, identifiers.name, treatment)
+
+
+def _number(hashed: pl.Expr) -> pl.Expr:
+    """The first 64 bits."""
+    return hashed.str.head(16).str.to_integer(base=16, dtype=pl.UInt64)
 
 
 def ensure_key(settings: Settings) -> Path:

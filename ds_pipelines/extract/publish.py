@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pyarrow.parquet as pq
 
-from ds_pipelines.errors import AmbiguousKeyError, RowsOfError, UnknownDayError, UnpublishableError
+from ds_pipelines.errors import (
+    AmbiguousKeyError,
+    RowsOfError,
+    UnknownDayError,
+    UnpublishableError,
+)
 from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import pseudonyms, source
+from ds_pipelines.extract.fitting import fitted
 from ds_pipelines.extract.transform import transform
+from ds_pipelines.extract.treatments import Pseudonym
 from ds_pipelines.snapshots.store import SnapshotStore
 
 if TYPE_CHECKING:
@@ -56,8 +63,9 @@ def extract_days(
     Raises:
         UndeclaredTableError, RowsOfError: the policy does not name the table, or does not extract it by day.
         UnknownDayError: a day cannot be extracted, or the last is before the first.
-        AmbiguousKeyError, UnpublishableError: what was read cannot be published; it stays invisible.
-        PolicyError, MissingSecretError, DiskFullError, and the errors of `source`.
+        AmbiguousKeyError, CollidingPseudonymsError, UnpublishableError: what was read cannot be published; it stays
+            invisible.
+        PolicyError, MissingSecretError, DiskFullError, and the errors of `source`, `fitting` and `transform`.
     """
     publication = _prepare(table, settings)
     if (by_day := publication.table.by_day) is None:
@@ -68,10 +76,11 @@ def extract_days(
     published: list[SnapshotManifest] = []
     with source.connect("extract", settings) as session, publication.store.stage() as stage:
         readable = session.readable(publication.policy, table)
+        decisions = fitted(publication.policy, readable, session, settings)
         for days in _windows(first, last):
             read_at = datetime.now(UTC)
             frame = session.read(readable, since=days[0], until=days[-1])
-            rows_of = _split(publication.transformed(frame), by_day, days, settings)
+            rows_of = _split(publication.transformed(frame, decisions), by_day, days, settings)
             written = {day: publication.written(stage, rows, day) for day, rows in rows_of}
             if (rows_written := sum(each.rows for each in written.values())) != frame.height:
                 reason = f"{frame.height} rows were read until {days[-1]}, and {rows_written} fall on the days"
@@ -97,9 +106,10 @@ def extract_state(table: str, settings: Settings) -> SnapshotManifest:
         raise RowsOfError(table, by_day=True)
     with source.connect("extract", settings) as session, publication.store.stage() as stage:
         readable = session.readable(publication.policy, table)
+        decisions = fitted(publication.policy, readable, session, settings)
         day, read_at = settings.now().date(), datetime.now(UTC)
         frame = session.read(readable)
-        written = publication.written(stage, publication.transformed(frame), day)
+        written = publication.written(stage, publication.transformed(frame, decisions), day)
         if written.rows != frame.height:
             raise UnpublishableError(table, day, f"{frame.height} rows were read and {written.rows} written")
         [manifest] = publication.manifests({day: written}, read_at)
@@ -117,10 +127,14 @@ class _Publication:
     store: SnapshotStore
     zone: str
 
-    def transformed(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def transformed(self, frame: pl.DataFrame, decisions: TablePolicy) -> pl.DataFrame:
         """What may be published, in the order of its key."""
-        rows = transform(frame, self.table, self.pseudonyms, zone=self.zone).sort(self.table.key)
-        if rows.select(self.table.key).is_duplicated().any():
+        rows = transform(frame, decisions, self.pseudonyms, zone=self.zone).sort(self.table.order)
+        for name, column in decisions.visible.items():
+            treatment = column.treatment
+            if isinstance(treatment, Pseudonym) and treatment.shape == "bigint":
+                pseudonyms.require_distinct(frame[name], rows[name], self.table.name, treatment.label)
+        if self.table.key and rows.select(self.table.key).is_duplicated().any():
             raise AmbiguousKeyError(self.table.name, self.table.key)
         return rows
 
@@ -131,7 +145,7 @@ class _Publication:
         if footer.num_rows != rows.height:
             reason = f"the file has {footer.num_rows} rows, and {rows.height} were given to it"
             raise UnpublishableError(self.table.name, day, reason)
-        if footer.schema.names != list(self.table.visible):
+        if footer.schema.to_arrow_schema().names != list(self.table.visible):
             raise UnpublishableError(self.table.name, day, "the file has other columns than the policy allows")
         return written
 

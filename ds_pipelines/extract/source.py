@@ -1,10 +1,12 @@
 """The production database, read by a policy: nothing is selected before the policy was found to fit the live table.
 
-What belongs here: the live schema, the check of a policy against it, and exact reading in batches over one read-only
-session. What does not: changing what was read (`transform`).
+What belongs here: one read-only session, and exact reading in batches. What does not: what the database has and whether
+a policy fits it (`catalogue`), and changing what was read (`transform`).
 
-Values are never guessed at: NUMERIC goes from its digits to a decimal of the column's own precision, never through
-floating point, and infinite or absurd dates, which Arrow cannot hold and would wrap around, are refused.
+Values are never guessed at: NUMERIC goes from its digits to a decimal, never through floating point, and infinite or
+absurd dates, which Arrow cannot hold and would wrap around, are refused. `types` has the rule for each type. A session
+reads all rows or none: row-level security, which would hide some, is an error. PostgreSQL itself stores neither NUL nor
+lone surrogates in text.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import adbc_driver_postgresql.dbapi as adbc
@@ -20,41 +23,38 @@ import pyarrow as pa
 
 from ds_pipelines import postgres
 from ds_pipelines.errors import (
-    AbsentColumnError,
     AbsentTableError,
     DatabaseUnreachableError,
     SourceRefusedError,
-    UndeclaredColumnError,
-    UndeclaredTableError,
-    UnfitDayColumnError,
-    UnfitTreatmentError,
     UnreadableValueError,
-    UnsupportedTypeError,
 )
-from ds_pipelines.extract.types import SUPPORTED, Carried, LiveColumn, carried
+from ds_pipelines.extract import catalogue
+from ds_pipelines.extract.types import DIGITS, FRACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from ds_pipelines.extract.catalogue import LiveTables
     from ds_pipelines.extract.policy import Policy, TablePolicy
+    from ds_pipelines.extract.types import Carried
     from ds_pipelines.settings import Settings
-
-    LiveTables = Mapping[str, Mapping[str, LiveColumn]]
 
 BATCH_BYTES = 4 << 20
 """Large enough that the work per batch does not show, small enough that memory stays flat."""
 STATEMENT_SECONDS = 600
 CONNECT_SECONDS = 10
+_SESSION = {
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "row_security": "off",  # an error, where it would hide rows
+    # How values are printed must not depend on how the role, the database or the server is set up.
+    "client_encoding": "UTF8",
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "iso_8601",
+    "extra_float_digits": "1",
+    "xmloption": "content",
+}
 
-_CATALOGUE = """
-    SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL), format_type(a.atttypid, a.atttypmod),
-           a.atttypmod, a.attnotnull
-    FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
-    ORDER BY c.relname, a.attnum
-"""
 _EPOCH = date(1970, 1, 1)
 _DAYS = ((date.min - _EPOCH).days, (date.max - _EPOCH).days + 1)
 """From the first to the one after the last that dates and instants may fall on, counted as Arrow does."""
@@ -69,6 +69,8 @@ class Readable:
     schema: str
     columns: Mapping[str, Carried]
     """The columns of the extract, in the policy's order, as they are read."""
+    apart: tuple[str, ...] = ()
+    """Tables whose rows this one inherits, and that are read by themselves."""
 
     @property
     def dtypes(self) -> dict[str, pl.DataType]:
@@ -86,28 +88,23 @@ class Source:
 
     def live_tables(self, schema: str) -> LiveTables:
         """The tables and views of a schema by name, and their columns by name, in the database's order."""
-        tables: dict[str, dict[str, LiveColumn]] = {}
         with self._connection.cursor() as cursor:
-            cursor.execute(_CATALOGUE, parameters=(schema,))
-            for table, name, base, type_, modifier, required in cursor.fetchall():
-                columns = tables.setdefault(table, {})
-                if name is not None:
-                    columns[name] = LiveColumn(name, base, type_, modifier, required)
-        return tables
+            return catalogue.live_tables(cursor, schema)
 
     def readable(self, policy: Policy, table: str) -> Readable:
         """The table, if the policy fits it.
 
         Raises:
             UndeclaredTableError: the policy does not name it.
-            AbsentTableError: the database does not have it.
+            AbsentTableError: the database does not have it, or has it as a partition of another.
             The errors of `check_table`.
         """
         decisions = policy.table(table)
         live = self.live_tables(policy.database_schema)
         if table not in live:
             raise AbsentTableError(table, policy.database_schema)
-        return Readable(decisions, policy.database_schema, check_table(decisions, live[table]))
+        columns = catalogue.check_table(decisions, live[table].columns)
+        return Readable(decisions, policy.database_schema, columns, catalogue.apart(table, policy, live))
 
     def read(self, table: Readable, *, since: date | None = None, until: date | None = None) -> pl.DataFrame:
         """As `batches`, in one frame."""
@@ -138,21 +135,65 @@ class Source:
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
 
+    def quantiles(self, table: Readable, column: str, shares: Sequence[float]) -> list[Decimal] | None:
+        """For each share the lowest of a column's finite numbers that so many are not above; None if it has none.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
+        name = _quoted(column)
+        finite = f" FILTER (WHERE {name} < 'infinity' AND {name} > '-infinity')"
+        if table.columns[column].family == "integer":
+            finite = ""
+        wanted = ", ".join(str(share) for share in shares)
+        found = f"percentile_disc(ARRAY[{wanted}]::float8[]) WITHIN GROUP (ORDER BY {name}){finite}::text[]"
+        [(values,)] = self._answer(table, f"SELECT {found} {self._rows(table)}")
+        return None if values is None else [Decimal(value) for value in values]
+
+    def frequent(self, table: Readable, column: str, least: int) -> list[str]:
+        """The values of a column that at least so many persons have, or rows where the table names no person.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
+        value = table.columns[column].sql.format(_quoted(column))
+        person = table.policy.person
+        counted = f"count(DISTINCT {_quoted(person)})" if person else "count(*)"
+        query = f"SELECT {value} AS v {self._rows(table)} GROUP BY 1 HAVING {counted} >= {least:d}"
+        return sorted(value for (value,) in self._answer(table, query) if value is not None)
+
+    def _answer(self, table: Readable, query: str) -> list[tuple[Any, ...]]:
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(query)
+                return list(cursor.fetchall())
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
+
     def _select(self, table: Readable, since: date | None, until: date | None) -> str:
         """The query; instants are literals, because a statement with parameters cannot be read by COPY."""
-        names = ", ".join(_quoted(name) for name in table.columns)
-        query = f"SELECT {names} FROM {_quoted(table.schema)}.{_quoted(table.policy.name)}"  # noqa: S608 — quoted
-        if (by_day := table.policy.by_day) is None:
-            return query
-        is_date = table.columns[by_day].family == "date"
+        selected = [how.sql.format(_quoted(name)) for name, how in table.columns.items()]
+        selected += [how.refuses.format(_quoted(name)) for name, how in table.columns.items() if how.refuses]
+        aliased = ", ".join(f"{expression} AS c{number}" for number, expression in enumerate(selected))
+        return f"SELECT {aliased} {self._rows(table, since, until)}"
+
+    def _rows(self, table: Readable, since: date | None = None, until: date | None = None) -> str:
         conditions = []
+        if table.apart:
+            apart = ", ".join(f"{_literal(_qualified(table.schema, name))}::regclass" for name in table.apart)
+            conditions.append(f"tableoid NOT IN ({apart})")
+        if (by_day := table.policy.by_day) is None:
+            since = until = None
+        is_date = by_day is not None and table.columns[by_day].family == "date"
+        day = _quoted(by_day or "")
         if since is not None:
             start = f"DATE '{since}'" if is_date else f"TIMESTAMPTZ '{self._settings.bounds(since)[0].isoformat()}'"
-            conditions.append(f"{_quoted(by_day)} >= {start}")
+            conditions.append(f"{day} >= {start}")
         if until is not None:
             end = f"DATE '{until}' + 1" if is_date else f"TIMESTAMPTZ '{self._settings.bounds(until)[1].isoformat()}'"
-            conditions.append(f"{_quoted(by_day)} < {end}")
-        return query + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
+            conditions.append(f"{day} < {end}")
+        rows = f"FROM {_qualified(table.schema, table.policy.name)}"
+        return rows + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
 
 
 @contextmanager
@@ -175,8 +216,9 @@ def connect(role: postgres.Role, settings: Settings) -> Iterator[Source]:
     with connection:
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
-            cursor.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
-            cursor.execute(f"SET application_name = 'ds-pipelines {role}'")
+            session = _SESSION | {"application_name": f"ds-pipelines {role}"}
+            chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in session.items())
+            cursor.execute(f"SELECT {chosen}")
         yield Source(connection, role, settings)
 
 
@@ -190,95 +232,75 @@ def live_tables(settings: Settings, schema: str = "public") -> LiveTables:
         return source.live_tables(schema)
 
 
-def check(policy: Policy, live: LiveTables) -> None:
-    """Whether a policy fits the whole live schema.
-
-    Raises:
-        UndeclaredTableError: there are tables that it does not name.
-        AbsentTableError: it names one that is not there.
-        The errors of `check_table`, for the first table that has one.
-    """
-    if undeclared := live.keys() - policy.tables.keys():
-        raise UndeclaredTableError(undeclared, policy.tables)
-    for name, decisions in policy.tables.items():
-        if name not in live:
-            raise AbsentTableError(name, policy.database_schema)
-        check_table(decisions, live[name])
-
-
-def check_table(policy: TablePolicy, live: Mapping[str, LiveColumn]) -> dict[str, Carried]:
-    """How each visible column is carried, if the policy fits the live table.
-
-    Raises:
-        UndeclaredColumnError: the table has columns that the policy does not name.
-        AbsentColumnError: the policy names columns that the table does not have.
-        UnsupportedTypeError: a visible column is of a type that cannot be carried exactly.
-        UnfitTreatmentError: a treatment does not fit its column's type.
-        UnfitDayColumnError: the column by which days are told is of an unfit type, or may be null.
-    """
-    if undeclared := live.keys() - policy.columns.keys():
-        raise UndeclaredColumnError(policy.name, undeclared)
-    if absent := policy.columns.keys() - live.keys():
-        raise AbsentColumnError(policy.name, absent)
-    readable: dict[str, Carried] = {}
-    for name, decision in policy.columns.items():
-        column, treatment = live[name], decision.treatment
-        how = carried(column)
-        if treatment.visible:
-            if how is None:
-                raise UnsupportedTypeError(policy.name, name, column.type, SUPPORTED)
-            readable[name] = how
-        if how is not None and how.family not in treatment.fits:
-            raise UnfitTreatmentError(
-                policy.name, name, treatment=treatment.label, type_=column.type, fits=treatment.fits
-            )
-    if policy.by_day is not None:
-        column = live[policy.by_day]
-        if column.base not in ("timestamp with time zone", "date") or not column.required:
-            raise UnfitDayColumnError(policy.name, column.name, column.type)
-    return readable
-
-
 def _quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def _qualified(schema: str, table: str) -> str:
+    return f"{_quoted(schema)}.{_quoted(table)}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _exact(batch: Any, table: Readable) -> pl.DataFrame:
     """A batch of the driver's in the types by which the table is carried; a value survives exactly, or is refused."""
     frame = cast("pl.DataFrame", pl.from_arrow(batch))
+    read, checks = frame.get_columns()[: len(table.columns)], frame.get_columns()[len(table.columns) :]
+    for (name, how), refused in zip(
+        ((name, how) for name, how in table.columns.items() if how.refuses), checks, strict=True
+    ):
+        if refused.any():
+            raise UnreadableValueError(table.policy.name, name, how.expects)
     columns = []
-    for name, how in table.columns.items():
-        series = frame[name]
-        if how.family == "decimal":
-            series = _decimal(series, table.policy.name, how)
-        elif how.column.base == "character":
-            series = series.str.strip_chars_end(" ")  # padding, which SQL itself ignores
-        elif how.family in ("date", "timestamp"):
-            _require_year(series, table.policy.name)
-        if series.dtype != how.dtype:
-            raise UnreadableValueError(table.policy.name, name, f"{how.dtype} from the driver, not {series.dtype}")
-        columns.append(series)
+    for series, (name, how) in zip(read, table.columns.items(), strict=True):
+        exact = series.alias(name) if how.read else pl.Series(name, dtype=how.dtype).clear(frame.height)
+        inner = how.dtype.inner if isinstance(how.dtype, pl.List) else how.dtype
+        if isinstance(inner, pl.Decimal):
+            exact = _decimal(exact, table.policy.name, how)
+        elif inner.is_temporal() and inner != pl.Time:
+            _require_year(exact, table.policy.name)
+        elif inner == pl.Time:
+            exact = exact.cast(how.dtype)
+        if exact.dtype != how.dtype:
+            raise UnreadableValueError(table.policy.name, name, f"{how.dtype} from the driver, not {exact.dtype}")
+        columns.append(exact)
     return pl.DataFrame(columns)
+
+
+def _flat(series: pl.Series) -> pl.Series:
+    """The values, or those in the lists."""
+    return series.explode() if isinstance(series.dtype, pl.List) else series
 
 
 def _decimal(series: pl.Series, table: str, how: Carried) -> pl.Series:
     """NUMERIC comes as its digits."""
     digits = series.ext.storage() if isinstance(series.dtype, pl.BaseExtension) else series
+    room = f"a finite number of {how.column.type}"
+    if how.column.modifier < 0:
+        room = f"a finite number of at most {DIGITS - FRACTION} digits before the point and {FRACTION} after it"
+        # The cast would round what has more digits after the point.
+        if not _flat(digits).str.contains(rf"^[^.]*(\.\d{{0,{FRACTION}}})?$").all():
+            raise UnreadableValueError(table, series.name, room)
     try:
         return digits.cast(how.dtype)
     except pl.exceptions.InvalidOperationError:  # its message quotes the values
-        raise UnreadableValueError(table, series.name, f"a finite number of {how.column.type}") from None
+        raise UnreadableValueError(table, series.name, room) from None
 
 
 def _require_year(series: pl.Series, table: str) -> None:
-    unit = 1 if series.dtype == pl.Date else _MICROSECONDS_A_DAY
+    values = _flat(series)
+    unit = 1 if values.dtype == pl.Date else _MICROSECONDS_A_DAY
     first, end = (day * unit for day in _DAYS)
-    if not series.to_physical().is_between(first, end, closed="left").all():  # nulls do not count
+    if not values.to_physical().is_between(first, end, closed="left").all():  # nulls do not count
         raise UnreadableValueError(table, series.name, "a day of the years 1 to 9999, not infinity")
 
 
 _REASONS = (
     ("permission denied", "it lacks the permission", "Grant it SELECT on the table, and USAGE on the schema."),
+    ("row-level security", "row-level security would hide rows from it", "Grant the role BYPASSRLS, or read a view."),
+    ("has not been populated", "it is a view that was never filled", "Run REFRESH MATERIALIZED VIEW in production."),
     ("statement timeout", f"it took longer than {STATEMENT_SECONDS} s", "Read fewer days, or index the column by_day."),
     ("terminating connection", "the server ended the connection", "Try again; the server's log tells who ended it."),
     ("server closed", "the server ended the connection", "Try again; the server's log tells why."),

@@ -1,33 +1,34 @@
 """What can become of a column: the treatments of the privacy policy, each with the values that it fits.
 
-What belongs here: the declarations, how they are written in YAML, and how people read them. What does not: doing them
-to data (`transform`), so that a code location can show a policy without importing a data library.
+What belongs here: how they are written in YAML, and those that keep, replace or withhold. What does not: those that
+leave less of a value (`generalisations`), and doing them to data (`transform`), so that a code location can show a
+policy without importing a data library.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-Family = Literal["text", "integer", "decimal", "float", "boolean", "date", "timestamp"]
-"""Values that can be treated alike, whatever exact type PostgreSQL gives them."""
-
-NUMBERS: frozenset[Family] = frozenset({"integer", "decimal", "float"})
-TIMES: frozenset[Family] = frozenset({"date", "timestamp"})
-ANY: frozenset[Family] = frozenset(get_args(Family))
+from ds_pipelines.extract.families import Family
+from ds_pipelines.extract.generalisations import (
+    BaseTreatment,
+    Bins,
+    Limits,
+    Noise,
+    Period,
+    Rare,
+    Round,
+    Shift,
+    Truncate,
+)
 
 Domain = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=63)]
 """What a pseudonym stands for, as customer."""
+Shape: TypeAlias = Literal["text", "bigint", "uuid"]
+"""What a pseudonym looks like: 32 hexadecimal digits, a number from 0 to 2⁶³-1, or a UUID (version 8) as text."""
 
 
-class _Treatment(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fits: ClassVar[frozenset[Family]] = ANY
-    visible: ClassVar[bool] = True
-    """Whether the column is in the extract. What is not visible is never even read."""
-
-
-class Keep(_Treatment):
+class Keep(BaseTreatment):
     """The value as it is."""
 
     kind: Literal["keep"]
@@ -38,7 +39,7 @@ class Keep(_Treatment):
         return "keep"
 
 
-class Drop(_Treatment):
+class Drop(BaseTreatment):
     """Not in the extract, and of any type."""
 
     visible: ClassVar[bool] = False
@@ -50,7 +51,7 @@ class Drop(_Treatment):
         return "drop"
 
 
-class FreeText(_Treatment):
+class FreeText(BaseTreatment):
     """Text in people's own words: withheld, because it may name anybody."""
 
     fits: ClassVar[frozenset[Family]] = frozenset({"text"})
@@ -64,113 +65,169 @@ class FreeText(_Treatment):
         return f"free_text({self.mode})"
 
 
-class Pseudonym(_Treatment):
+class Null(BaseTreatment):
+    """The column without its values: null in every row, of the column's type."""
+
+    read: ClassVar[bool] = False
+    kind: Literal["null"]
+
+    @property
+    def label(self) -> str:
+        """How people read it."""
+        return "null"
+
+
+class Constant(BaseTreatment):
+    """The same value in every row, also where there was none; of the type in which the policy writes it."""
+
+    read: ClassVar[bool] = False
+    kind: Literal["constant"]
+    value: Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)] | float | str
+
+    @property
+    def label(self) -> str:
+        """How people read it."""
+        return f"constant({self.value})"
+
+
+class Pseudonym(BaseTreatment):
     """A keyed stand-in for an identifier, the same in every table that names the same domain."""
 
-    fits: ClassVar[frozenset[Family]] = frozenset({"text", "integer"})
+    fits: ClassVar[frozenset[Family]] = frozenset({"text", "integer", "uuid", "printed"})
     kind: Literal["pseudonym"]
     domain: Domain
+    shape: Shape = Field("text", alias="as")
 
     @property
     def label(self) -> str:
         """How people read it."""
-        return f"pseudonym({self.domain})"
+        return f"pseudonym({self.domain}{'' if self.shape == 'text' else f' as {self.shape}'})"
 
 
-class Period(_Treatment):
-    """The first day of the year, quarter or month; of a timestamp, in the business's time zone. Gives a date."""
+class Document(BaseTreatment):
+    """JSON of which only the listed paths are left; what else it holds, now or one day, is withheld.
 
-    fits: ClassVar[frozenset[Family]] = TIMES
-    kind: Literal["period"]
-    period: Literal["year", "quarter", "month"]
+    A path is keys with dots between them, through arrays as if they were not there. `keep` leaves the plain values at
+    a path, and with `.*` at its end whatever is below; `drop` takes a path out of that again. Keys that hold a dot
+    cannot be listed, and are withheld.
+    """
 
-    @property
-    def label(self) -> str:
-        """How people read it."""
-        return f"generalise({self.period})"
+    fits: ClassVar[frozenset[Family]] = frozenset({"json"})
+    kind: Literal["json"]
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    pseudonym: dict[str, Domain] = Field(default_factory=dict, description="The domain, as text, by path")
 
-
-class Round(_Treatment):
-    """The nearest multiple of a whole number, halves up. Integers become 64 bits wide."""
-
-    fits: ClassVar[frozenset[Family]] = NUMBERS
-    kind: Literal["round"]
-    to: int = Field(strict=True, gt=0)
-
-    @property
-    def label(self) -> str:
-        """How people read it."""
-        return f"generalise(round {self.to})"
-
-
-class Bins(_Treatment):
-    """The name of the interval in which a number lies; an edge belongs to the interval above it. Gives text."""
-
-    fits: ClassVar[frozenset[Family]] = NUMBERS
-    kind: Literal["bins"]
-    edges: tuple[Annotated[int | float, Field(allow_inf_nan=False)], ...] = Field(min_length=1)
-
-    @field_validator("edges")
+    @field_validator("keep", "drop", "pseudonym")
     @classmethod
-    def _ascending(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        if list(edges) != sorted(set(edges)):
-            raise ValueError("the edges of bins must ascend")
-        return edges
+    def _paths(cls, paths: Any, info: Any) -> Any:
+        for path in paths:
+            parts = path.split(".")
+            if not all(parts) or "*" in (parts if info.field_name != "keep" else parts[:-1]) or parts == ["*"]:
+                raise ValueError(f"{path!r} is no path; expected keys with dots between them, as customer.address.city")
+        return paths
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        listed = [*self.keep, *self.drop, *self.pseudonym]
+        if twice := sorted({path for path in listed if listed.count(path) > 1}):
+            raise ValueError(f"{twice[0]!r} is listed twice")
+        if not listed:
+            raise ValueError("expected paths to keep or to replace by pseudonyms; `drop` withholds the whole column")
+        return self
 
     @property
     def label(self) -> str:
         """How people read it."""
-        return f"generalise(bins {', '.join(str(edge) for edge in self.edges)})"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The intervals, from the lowest; one more than edges."""
-        between = zip(self.edges, self.edges[1:], strict=False)
-        middle = (f"{low} to below {high}" for low, high in between)
-        return (f"below {self.edges[0]}", *middle, f"{self.edges[-1]} and above")
-
-
-class Truncate(_Treatment):
-    """The first characters of a text."""
-
-    fits: ClassVar[frozenset[Family]] = frozenset({"text"})
-    kind: Literal["truncate"]
-    characters: int = Field(strict=True, gt=0)
-
-    @property
-    def label(self) -> str:
-        """How people read it."""
-        return f"truncate({self.characters})"
+        parts = [f"keep {', '.join(self.keep)}"] if self.keep else []
+        parts += [f"drop {', '.join(self.drop)}"] if self.drop else []
+        parts += [f"pseudonym({domain}) {path}" for path, domain in self.pseudonym.items()]
+        return f"json({'; '.join(parts)})"
 
 
 AS_WRITTEN = (
-    "keep, drop, {pseudonym: <domain>}, {generalise: year|quarter|month}, {generalise: {round: <number>}}, "
-    "{generalise: {bins: [<edges>]}}, {truncate: <characters>} or {free_text: withheld}"
+    "keep, drop, null, {constant: <value>}, {pseudonym: <domain>}, {pseudonym: {domain: <domain>, as: "
+    "text|bigint|uuid}}, {generalise: year|quarter|month}, {generalise: {round: <number>}}, {generalise: {bins: "
+    "[<edges>]}}, {generalise: {bins: {quantiles: <number>}}}, {generalise: {top: <number>, bottom: <number>}} (or "
+    "{quantile: <share>} for a number), {truncate: <characters>}, {rare: {below: <persons>}}, {shift: {days: <number>, "
+    "per: <column>}}, {noise: {scale: <number>}}, {json: {keep: [<paths>], drop: [<paths>], pseudonym: {<path>: "
+    "<domain>}}} or {free_text: withheld}"
 )
-_FIELDS = {"pseudonym": "domain", "truncate": "characters", "free_text": "mode"}
+_WORDS = {"keep", "drop", "null"}
+_FIELDS = {"pseudonym": "domain", "truncate": "characters", "free_text": "mode", "constant": "value"}
+_MAPPINGS = {"pseudonym", "rare", "shift", "noise", "json"}
 
 
 def _from_yaml(written: Any) -> Any:
     """From the form people write to the form with a `kind`."""
-    if written in ("keep", "drop"):
+    if isinstance(written, str) and written in _WORDS:
         return {"kind": written}
     if isinstance(written, dict) and len(written) == 1:
         [(verb, what)] = written.items()
+        if verb in _MAPPINGS and isinstance(what, dict):
+            return {"kind": verb} | what
         if verb in _FIELDS:
             return {"kind": verb, _FIELDS[verb]: what}
-        if verb == "generalise" and isinstance(what, str):
-            return {"kind": "period", "period": what}
-        if verb == "generalise" and isinstance(what, dict) and len(what) == 1:
-            [(how, argument)] = what.items()
-            if how in ("round", "bins"):
-                return {"kind": how, "to" if how == "round" else "edges": argument}
+        if verb == "generalise":
+            return _generalise(what)
+    raise ValueError(f"expected one of {AS_WRITTEN}")
+
+
+def _generalise(what: Any) -> Any:
+    if isinstance(what, str):
+        return {"kind": "period", "period": what}
+    if isinstance(what, dict):
+        if what and what.keys() <= {"top", "bottom"}:
+            return {"kind": "limits"} | what
+        if list(what) == ["round"]:
+            return {"kind": "round", "to": what["round"]}
+        if list(what) == ["bins"]:
+            bins = what["bins"]
+            return {"kind": "bins"} | (bins if isinstance(bins, dict) else {"edges": bins})
     raise ValueError(f"expected one of {AS_WRITTEN}")
 
 
 Treatment: TypeAlias = Annotated[
     Annotated[
-        Keep | Drop | FreeText | Pseudonym | Period | Round | Bins | Truncate,
+        Keep
+        | Drop
+        | Null
+        | Constant
+        | FreeText
+        | Pseudonym
+        | Period
+        | Round
+        | Bins
+        | Limits
+        | Truncate
+        | Rare
+        | Shift
+        | Noise
+        | Document,
         Field(discriminator="kind"),
     ],
     BeforeValidator(_from_yaml),
 ]
+
+
+def written(treatment: Treatment) -> Any:
+    """A treatment in the form in which people write it in YAML: what is read from it is equal."""
+    fields = treatment.model_dump(by_alias=True, exclude={"kind"}, exclude_defaults=True)
+    kind = treatment.kind
+    if kind in _WORDS:
+        return kind
+    if kind == "limits":
+        return {"generalise": fields}
+    if kind in ("period", "round", "bins"):
+        value = fields if len(fields) > 1 or "quantiles" in fields else next(iter(fields.values()))
+        return {"generalise": value if kind == "period" else {kind: _plain(value)}}
+    if kind in _FIELDS and list(fields) == [_FIELDS[kind]]:
+        return {kind: fields[_FIELDS[kind]]}
+    return {kind: _plain(fields)}
+
+
+def _plain(value: Any) -> Any:
+    """Lists instead of tuples."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

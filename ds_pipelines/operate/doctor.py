@@ -97,7 +97,7 @@ def _databases(settings: Settings) -> Iterator[Finding]:
 
 
 def _policy(settings: Settings) -> Iterator[Finding]:
-    from ds_pipelines.extract import policy, source
+    from ds_pipelines.extract import catalogue, policy, source
 
     try:
         shop = policy.load(settings.policies / "shop.yaml")
@@ -107,7 +107,7 @@ def _policy(settings: Settings) -> Iterator[Finding]:
             empty = f"the production database has no tables in its schema {shop.database_schema}{sample}"
             yield Finding("production database", "", empty)
             return
-        source.check(shop, live)
+        catalogue.check(shop, live)
     except DsPipelinesError as error:
         yield Finding("privacy policy", "", str(error))
     else:

@@ -1,7 +1,8 @@
 """The store of snapshots: a folder that holds published tables and, apart from them, what is being made.
 
     objects/ab/<sha256>.parquet      a snapshot; its name is the SHA-256 of its bytes, and it never changes
-    published/<table>/<day>.json     its manifest; a day published anew gets another
+    published/<table>/<day>.json     its manifest; a day published anew gets another. In the folder's name, whatever is
+                                     no ASCII letter, digit, _ or $ of the table's is percent-encoded
     staging/<name>/                  what a running extract has written so far; nobody reads it
 
 What belongs here: writing, publishing and finding files. What does not: what they contain, or who may have them.
@@ -24,10 +25,11 @@ import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 
@@ -50,7 +52,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_TABLE = re.compile(r"[A-Za-z0-9_$]{1,63}")
+_PLAIN = re.compile(r"[A-Za-z0-9_$]")
+_NAME_BYTES = 63
+"""Of a table's name, in UTF-8: PostgreSQL's own limit."""
 _MIB = 1 << 20
 _MANIFEST_BYTES = 8 << 10
 """About what the manifest of a wide table takes."""
@@ -79,7 +83,7 @@ class SnapshotStore:
 
     def tables(self) -> list[str]:
         """The tables of which something is published, by name."""
-        return sorted({path.parent.name for path in self._published.glob("*/*.json")})
+        return sorted({unquote(path.parent.name) for path in self._published.glob("*/*.json")})
 
     def manifests(self, table: str) -> list[SnapshotManifest]:
         """What is published of a table, by day.
@@ -88,8 +92,8 @@ class SnapshotStore:
             UnknownExtractError: nothing is; the message names the tables that are published.
             DamagedManifestError: a manifest cannot be read.
         """
-        if _TABLE.fullmatch(table):
-            found = sorted((self._published / table).glob("*.json"))
+        with suppress(UnusableTableNameError):
+            found = sorted((self._published / folder_name(table)).glob("*.json"))
             if found:
                 return [_read(path) for path in found]
         raise UnknownExtractError(table, self.tables())
@@ -102,8 +106,10 @@ class SnapshotStore:
             UnpublishedDayError: other days are; the message names the first and the last.
             DamagedManifestError: the manifest cannot be read.
         """
-        if _TABLE.fullmatch(table) and (path := self._published / table / f"{day}.json").exists():
-            return _read(path)
+        with suppress(UnusableTableNameError):
+            path = self._published / folder_name(table) / f"{day}.json"
+            if path.exists():
+                return _read(path)
         manifests = self.manifests(table)
         raise UnpublishedDayError(table, str(day), manifests[0].day, manifests[-1].day)
 
@@ -191,8 +197,7 @@ class Stage:
             DiskFullError: there is no space left; what is visible is whole.
         """
         for manifest in manifests:
-            if not _TABLE.fullmatch(manifest.table):
-                raise UnusableTableNameError(manifest.table)
+            folder_name(manifest.table)  # before anything is moved
         with _enough_space(self._store.root, _MANIFEST_BYTES * len(manifests)):
             self._place({manifest.digest for manifest in manifests})
             self._announce(manifests)
@@ -213,15 +218,30 @@ class Stage:
         for number, manifest in enumerate(manifests):
             draft = self._folder / f"{number}.json"
             _write(draft, manifest.model_dump_json(indent=1).encode(), mode=0o600)
-            moves.append((draft, self._store._published / manifest.table / f"{manifest.day}.json"))
+            moves.append((draft, self._store._published / folder_name(manifest.table) / f"{manifest.day}.json"))
         _move(moves)
+
+
+def folder_name(table: str) -> str:
+    """The name of a table's folder or file: its own, but for what is no ASCII letter, digit, _ or $.
+
+    Raises:
+        UnusableTableNameError: no table can have this name.
+    """
+    try:
+        content = table.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        content = b""
+    if not 0 < len(content) <= _NAME_BYTES or b"\0" in content:
+        raise UnusableTableNameError(table)
+    return "".join(chr(byte) if _PLAIN.fullmatch(chr(byte)) else f"%{byte:02X}" for byte in content)
 
 
 def _read(path: Path) -> SnapshotManifest:
     try:
         return SnapshotManifest.model_validate_json(path.read_bytes())
     except ValidationError:
-        raise DamagedManifestError(path.parent.name, path.stem) from None
+        raise DamagedManifestError(unquote(path.parent.name), path.stem) from None
 
 
 def _write(path: Path, content: bytes | memoryview, *, mode: int) -> None:

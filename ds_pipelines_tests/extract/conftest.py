@@ -14,7 +14,7 @@ from ds_pipelines.extract.publish import extract_days, extract_state
 from ds_pipelines_tests.extract.scenario import BY_DAY, BY_STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ds_pipelines.settings import Settings
@@ -46,7 +46,7 @@ def place(settings: Settings, urls: dict[str, SecretStr], tmp_path: Path) -> Set
 
 
 @pytest.fixture
-def sql(settings: Settings) -> Iterator[Callable[[str], list[tuple[object, ...]]]]:
+def sql(settings: Settings) -> Iterator[Callable[..., list[tuple[object, ...]]]]:
     """Runs SQL as the shop's owner, in a schema that only this test has, and that extract and scoring may read."""
     schema = f"scratch_{next(_numbers)}"
     with closing(postgres.connect("owner", settings)) as connection, connection.cursor() as cursor:
@@ -55,8 +55,8 @@ def sql(settings: Settings) -> Iterator[Callable[[str], list[tuple[object, ...]]
         cursor.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO extract, scoring")
         cursor.execute(f"SET search_path = {schema}; SET timezone = 'UTC'")
 
-        def run(statement: str) -> list[tuple[object, ...]]:
-            cursor.execute(statement)
+        def run(statement: str, parameters: Sequence[object] | None = None) -> list[tuple[object, ...]]:
+            cursor.execute(statement, parameters)
             return [] if cursor.description is None else cursor.fetchall()
 
         run.schema = schema  # type: ignore[attr-defined]

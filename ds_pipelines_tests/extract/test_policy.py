@@ -6,9 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
 
 from ds_pipelines.errors import PolicyError, UndeclaredTableError
-from ds_pipelines.extract.policy import SHOP, Policy, load
+from ds_pipelines.extract.policy import SHOP, Policy, load, to_yaml
 from ds_pipelines.sample.schema import COLUMNS
 from ds_pipelines.settings import load_settings
 from ds_pipelines_tests.extract.scenario import VISITS_COLUMNS, kept, policy_file
@@ -68,12 +71,31 @@ def test_nothing_that_says_who_somebody_is_is_visible(shop_policy: Policy) -> No
         ("{generalise: {bins: [0, 2.5, 18]}}", "generalise(bins 0, 2.5, 18)"),
         ("{truncate: 2}", "truncate(2)"),
         ("{free_text: withheld}", "free_text(withheld)"),
+        ("null", "null"),
+        ("{constant: 0}", "constant(0)"),
+        ("{pseudonym: {domain: customer, as: bigint}}", "pseudonym(customer as bigint)"),
+        ("{pseudonym: {domain: customer, as: text}}", "pseudonym(customer)"),
+        ("{generalise: {bins: {quantiles: 4}}}", "generalise(bins by 4 quantiles)"),
+        ("{generalise: {top: 100}}", "generalise(top 100)"),
+        ("{generalise: {bottom: 0, top: {quantile: 0.99}}}", "generalise(bottom 0, top quantile 0.99)"),
+        ("{rare: {below: 20}}", "generalise(rarer than 20 to other)"),
+        ("{shift: {days: 30, per: who}}", "shift(30 days per who)"),
+        ("{noise: {scale: 2.5}}", "noise(scale 2.5)"),
+        (
+            "{json: {keep: [a.b, c.*], drop: [c.d], pseudonym: {e: customer}}}",
+            "json(keep a.b, c.*; drop c.d; pseudonym(customer) e)",
+        ),
     ],
 )
 def test_every_treatment_is_read_back_as_people_write_it(tmp_path: Path, written: str, label: str) -> None:
     column = f"{{treatment: {written}, description: D., because: B.}}"
-    policy = load(policy_file(tmp_path, {"id": KEPT, "at": KEPT, "c": column}, key="[id]"))
+    who = "{treatment: {pseudonym: visit}, description: D., because: B.}"
+    path = policy_file(tmp_path, {"id": KEPT, "at": KEPT, "c": column, "who": who}, key="[id]")
+    policy = load(path)
     assert policy.table("visits").columns["c"].treatment.label == label
+    path.write_text(to_yaml(policy))
+    assert load(path) == policy
+    assert load(path).digest == policy.digest
 
 
 @pytest.mark.parametrize(
@@ -86,6 +108,21 @@ def test_every_treatment_is_read_back_as_people_write_it(tmp_path: Path, written
         ("{treatment: {truncate: 0}, description: D., because: B.}", "columns.c.treatment.truncate", "greater than 0"),
         ("{treatment: {generalise: week}, description: D., because: B.}", "columns.c.treatment.generalise", "'month'"),
         ("{treatment: {generalise: {bins: [3, 1]}}, description: D., because: B.}", "bins", "must ascend"),
+        ("{treatment: , because: B.}", "columns.c.treatment", "expected one of keep, drop, null"),
+        (
+            "{treatment: {generalise: {bins: {quantiles: 1}}}, description: D., because: B.}",
+            "generalise.bins",
+            "equal to 2",
+        ),
+        ("{treatment: {generalise: {top: 1, bottom: 2}}, description: D., because: B.}", "generalise", "above the top"),
+        ("{treatment: {generalise: {}}, description: D., because: B.}", "columns.c.treatment", "expected one of"),
+        ("{treatment: {rare: {below: 1}}, description: D., because: B.}", "rare.below", "equal to 2"),
+        ("{treatment: {shift: {days: 0, per: id}}, description: D., because: B.}", "shift.days", "equal to 1"),
+        ("{treatment: {noise: {scale: 0}}, description: D., because: B.}", "noise.scale", "greater than 0"),
+        ("{treatment: {json: {keep: [a..b]}}, description: D., because: B.}", "json.keep", "'a..b' is no path"),
+        ("{treatment: {json: {keep: [a], drop: [a]}}, description: D., because: B.}", "json", "'a' is listed twice"),
+        ("{treatment: {json: {}}, description: D., because: B.}", "columns.c.treatment.json", "expected paths"),
+        ("{treatment: {pseudonym: {domain: a, as: int}}, description: D., because: B.}", "pseudonym.as", "'bigint'"),
         ("{treatment: {free_text: shown}, because: B.}", "columns.c.treatment.free_text", "'withheld'"),
         ("{treatment: keep, description: D.}", "columns.c.because", "missing"),
         ("{treatment: keep, because: B.}", "columns.c", "needs a description"),
@@ -115,6 +152,7 @@ def test_a_decision_over_several_lines_is_reported_at_the_line_of_its_key(tmp_pa
     ("changed", "problem"),
     [
         ({"key": "[nobody]"}, r"line 5, key tables\.visits: key column 'nobody' must be among the columns"),
+        ({"key": "[]"}, r"line 8, key tables\.visits\.key: expected the columns that identify a row, or none"),
         ({"key": "[note]"}, r"line 5, key tables\.visits: key column 'note' must be among the columns, kept or a pseu"),
         ({"rows": "{by_day: note}"}, r"line 5, key tables\.visits: 'note', which tells the day"),
         ({"rows": "some"}, r"line 7, key tables\.visits\.rows: expected all or \{by_day: <column>\}"),
@@ -124,6 +162,113 @@ def test_a_decision_over_several_lines_is_reported_at_the_line_of_its_key(tmp_pa
 def test_rows_and_key_must_fit_the_columns(tmp_path: Path, changed: dict[str, str], problem: str) -> None:
     with pytest.raises(PolicyError, match=problem):
         load(policy_file(tmp_path, VISITS_COLUMNS, **changed))
+
+
+PERSONS = {
+    "who": "{treatment: {pseudonym: customer}, description: D., because: B.}",
+    "born": "{treatment: {generalise: year}, description: D., because: B.}",
+    "town": KEPT,
+    "ill": KEPT,
+    "name": "{treatment: drop, because: B.}",
+}
+
+
+@pytest.mark.parametrize(
+    ("declared", "problem"),
+    [
+        ("k: 5", "declared together"),
+        ("quasi_identifiers: [born]", "declared together"),
+        ("k: 1\n    quasi_identifiers: [born]", "line 9, key tables.t.k: input should be greater than or equal to 2"),
+        ("k: 5\n    quasi_identifiers: [name]", "quasi-identifier 'name' must be a column of the extract"),
+        ("k: 5\n    quasi_identifiers: [who]", "and no pseudonym"),
+        ("k: 5\n    quasi_identifiers: [born, born]", "named twice"),
+        ("k: 5\n    quasi_identifiers: [born, ill]\n    sensitive: [ill]", "'ill' cannot be both"),
+        ("sensitive: [nothing]", "sensitive column 'nothing' must be"),
+        ("person: town", "'town', which tells the person, must be among the columns and a pseudonym"),
+    ],
+)
+def test_what_singles_people_out_is_declared_soundly(tmp_path: Path, declared: str, problem: str) -> None:
+    with pytest.raises(PolicyError, match=re.escape(problem)):
+        load(policy_file(tmp_path, PERSONS, table="t", rows="all", key=f"[who]\n    {declared}"))
+
+
+def test_what_singles_people_out_is_read(tmp_path: Path) -> None:
+    declared = "[who]\n    person: who\n    k: 5\n    quasi_identifiers: [born, town]\n    sensitive: [ill]"
+    policy = load(policy_file(tmp_path, PERSONS, table="t", rows="all", key=declared))
+    table = policy.table("t")
+    assert (table.person, table.k, table.quasi_identifiers, table.sensitive) == ("who", 5, ("born", "town"), ("ill",))
+    path = tmp_path / "written.yaml"
+    path.write_text(to_yaml(policy))
+    assert load(path) == policy
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        (
+            {"a": "{pseudonym: {domain: customer, as: bigint}}"},
+            "pseudonyms of 'customer' are text elsewhere and bigint",
+        ),
+        (
+            {"a": "{json: {pseudonym: {x: order}}}", "b": "{pseudonym: {domain: order, as: uuid}}"},
+            "could not be joined",
+        ),
+        (
+            {"a": "{shift: {days: 3, per: who}}", "b": "{shift: {days: 4, per: who}}"},
+            "intervals between them would not",
+        ),
+        ({"a": "{shift: {days: 3, per: town}}"}, "'a' is shifted per 'town', which must be"),
+    ],
+)
+def test_tables_are_treated_so_that_they_fit_each_other(tmp_path: Path, columns: dict[str, str], problem: str) -> None:
+    decided = {name: f"{{treatment: {written}, description: D., because: B.}}" for name, written in columns.items()}
+    with pytest.raises(PolicyError, match=re.escape(problem)):
+        load(policy_file(tmp_path, PERSONS | decided, rows="all", key="[who]"))
+
+
+def test_noise_needs_a_key(tmp_path: Path) -> None:
+    noisy = "{treatment: {noise: {scale: 1}}, description: D., because: B.}"
+    with pytest.raises(PolicyError, match="'c' cannot have noise"):
+        load(policy_file(tmp_path, {"c": noisy}, rows="all", key="none"))
+
+
+def test_the_shops_policy_is_written_as_it_is_read(shop_policy: Policy, tmp_path: Path) -> None:
+    path = tmp_path / "written.yaml"
+    path.write_text(to_yaml(shop_policy))
+    assert load(path) == shop_policy
+
+
+WORDS = st.text(min_size=1, max_size=12)
+NUMBERS = st.integers(-1000, 1000) | st.floats(-1e9, 1e9)
+PATHS = st.lists(st.text("ab_é", min_size=1, max_size=3), min_size=1, max_size=3).map(".".join)
+TREATMENTS = st.one_of(
+    st.sampled_from(["keep", "null", {"generalise": "year"}, {"pseudonym": "order"}]),
+    st.builds(lambda value: {"constant": value}, WORDS | NUMBERS),
+    st.builds(lambda edges: {"generalise": {"bins": sorted(edges)}}, st.sets(NUMBERS, min_size=1, max_size=4)),
+    st.builds(lambda parts: {"generalise": {"bins": {"quantiles": parts}}}, st.integers(2, 100)),
+    st.builds(lambda top: {"generalise": {"top": top}}, NUMBERS),
+    st.builds(lambda share: {"generalise": {"bottom": {"quantile": share}}}, st.floats(0.001, 0.999)),
+    st.builds(lambda scale: {"noise": {"scale": scale}}, st.floats(1e-9, 1e9)),
+    st.builds(lambda days: {"shift": {"days": days, "per": "who"}}, st.just(30)),
+    st.builds(lambda paths: {"json": {"keep": sorted(paths)}}, st.sets(PATHS, min_size=1)),
+    st.builds(lambda count: {"truncate": count}, st.integers(1, 99)),
+)
+
+
+@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(treatments=st.dictionaries(WORDS, TREATMENTS, min_size=1, max_size=5), because=WORDS)
+def test_any_policy_is_written_as_it_is_read(tmp_path: Path, treatments: dict[str, object], because: str) -> None:
+    columns: dict[str, object] = {
+        name: {"treatment": treatment, "description": because, "because": because}
+        for name, treatment in treatments.items()
+    }
+    columns["who"] = {"treatment": {"pseudonym": "customer"}, "description": because, "because": because}
+    table = {"description": because, "rows": "all", "key": ["who"], "columns": columns}
+    policy = Policy.model_validate({"version": 1, "schema": "public", "tables": {"t": table}})
+    path = tmp_path / "written.yaml"
+    path.write_text(to_yaml(policy), encoding="utf-8")
+    assert load(path) == policy
+    assert load(path).digest == policy.digest
 
 
 @pytest.mark.parametrize(

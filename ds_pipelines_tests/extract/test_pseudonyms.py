@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ds_pipelines.errors import MissingSecretError
-from ds_pipelines.extract.pseudonyms import Pseudonyms, ensure_key, load_key
+from ds_pipelines.errors import CollidingPseudonymsError, MissingSecretError
+from ds_pipelines.extract.pseudonyms import Pseudonyms, ensure_key, load_key, require_distinct
 from ds_pipelines_tests.extract.scenario import OTHER_SECRET, SECRET
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ds_pipelines.extract.treatments import Shape
     from ds_pipelines.settings import Settings
 
 PSEUDONYMS = Pseudonyms(SECRET)
@@ -42,6 +43,50 @@ def test_an_integer_has_the_pseudonym_of_its_digits_and_no_other(values: list[in
     made = PSEUDONYMS.of(numbers, "customer")
     assert made.equals(PSEUDONYMS.of(numbers.cast(pl.String), "customer"))
     assert made.n_unique() == len(values)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "looks"),
+    [
+        ("text", pl.String, "^[0-9a-f]{32}$"),
+        ("bigint", pl.Int64, "^[0-9]+$"),
+        ("uuid", pl.String, "^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$"),
+    ],
+)
+def test_every_shape_is_injective_and_fits_its_type(shape: Shape, dtype: pl.DataType, looks: str) -> None:
+    numbers = pl.Series("id", range(100_000))
+    made = PSEUDONYMS.of(numbers, "customer", shape)
+    assert made.dtype == dtype
+    assert made.n_unique() == len(numbers)
+    assert made.cast(pl.String).str.contains(looks).all()
+    assert made.equals(PSEUDONYMS.of(numbers.cast(pl.String), "customer", shape))
+    assert PSEUDONYMS.of(pl.Series([None], dtype=pl.Int64), "customer", shape).to_list() == [None]
+
+
+def test_two_identifiers_with_one_pseudonym_are_noticed() -> None:
+    numbers = pl.Series("who", [*range(300), None, 7])
+    made = PSEUDONYMS.of(numbers, "customer", "bigint")
+    require_distinct(numbers, made, "visits", "pseudonym(customer as bigint)")
+    with pytest.raises(CollidingPseudonymsError, match=r"Two identifiers in visits\.who .* write `as: text`"):
+        require_distinct(numbers, made % 256, "visits", "pseudonym(customer as bigint)")
+
+
+@given(st.lists(BIGINT, unique=True), st.lists(BIGINT, unique=True))
+def test_what_joins_before_joins_after_in_every_shape(left: list[int], right: list[int]) -> None:
+    common = set(left) & set(right)
+    for shape in ("text", "bigint", "uuid"):
+        made = [set(PSEUDONYMS.of(pl.Series(values, dtype=pl.Int64), "customer", shape)) for values in (left, right)]
+        assert len(made[0] & made[1]) == len(common)
+
+
+def test_what_is_drawn_is_evenly_spread_and_tells_of_no_pseudonym() -> None:
+    values = pl.Series("id", range(60_000))
+    drawn = PSEUDONYMS.draw(values, "shift:customer", 6)
+    assert set(drawn) == set(range(6))
+    assert 9_500 < drawn.value_counts()["count"].min() <= drawn.value_counts()["count"].max() < 10_500
+    as_bigint = PSEUDONYMS.of(values, "customer", "bigint")
+    assert abs(pl.select(pl.corr(drawn.cast(pl.Float64), (as_bigint % 6).cast(pl.Float64))).item()) < 0.02
+    assert not drawn.equals(PSEUDONYMS.draw(values, "shift:order", 6))
 
 
 @given(st.lists(st.none() | BIGINT), st.lists(st.none() | BIGINT))

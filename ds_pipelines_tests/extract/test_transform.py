@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ds_pipelines.errors import UnreadableValueError
 from ds_pipelines.extract.policy import TablePolicy, load
 from ds_pipelines.extract.pseudonyms import Pseudonyms
 from ds_pipelines.extract.transform import transform
@@ -63,6 +64,123 @@ def test_a_treatment_leaves_exactly_this(
     tmp_path: Path, treatment: str, dtype: Any, values: list[Any], expected: list[Any]
 ) -> None:
     assert treated(tmp_path, treatment, pl.Series(values, dtype=dtype)).to_list() == expected
+
+
+@pytest.mark.parametrize(
+    ("treatment", "dtype", "values", "expected"),
+    [
+        ("null", pl.Int16, [1, None], [None, None]),
+        ("{constant: 0}", pl.String, ["x", None], [0, 0]),
+        ("{constant: hidden}", pl.Int64, [1, None], ["hidden", "hidden"]),
+        ("{generalise: {top: 100}}", pl.Int16, [99, 101, -5, None], [99, 100, -5, None]),
+        ("{generalise: {top: 99.5, bottom: 0.5}}", pl.Int32, [100, 0, 7], [99, 1, 7]),
+        ("{generalise: {bottom: 40000}}", pl.Int16, [1], [40_000]),
+        ("{generalise: {top: 9.999}}", MONEY, [Decimal("10.00"), Decimal("9.99")], [Decimal("9.99"), Decimal("9.99")]),
+        ("{generalise: {bottom: -1, top: 2.5}}", pl.Float64, [float("nan"), -9.0, 1.5, None], [2.5, -1.0, 1.5, None]),
+        ("{rare: {below: 2, frequent: [tea, coffee]}}", pl.String, ["tea", "absinthe", None], ["tea", "other", None]),
+        ("{json: {keep: [a, b.c]}}", pl.String,
+         ['{"a": 1.50, "b": {"c": "ü", "d": 1}, "e": 2}', '{"e": 1}', None, "[]"],
+         ['{"a": 1.50, "b": {"c": "ü"}}', None, None, None]),
+        ("{json: {keep: [a.*], drop: [a.name, a.kin]}}", pl.String,
+         ['{"a": {"name": "Ada", "age": 1e400, "kin": {"n": 1}, "l": [], "o": {}}}'],
+         ['{"a": {"age": 1e400, "l": [], "o": {}}}']),
+        ("{json: {keep: [items.price, tags]}}", pl.String,
+         ['{"items": [{"price": 1, "to": "Ada"}, {"to": "Bo"}, {"price": null}], "tags": ["x", {"y": 1}, true]}'],
+         ['{"items": [{"price": 1}, {"price": null}], "tags": ["x", true]}']),
+        ("{json: {keep: [a]}}", pl.String, ['{"a": {"secret": 1}}', '{"a": "\\ud800"}', '{"a": 1, "a": 2}'],
+         [None, '{"a": "\\ud800"}', '{"a": 2}']),
+    ],
+)  # fmt: skip
+def test_what_is_withheld_limited_or_listed(
+    tmp_path: Path, treatment: str, dtype: Any, values: list[Any], expected: list[Any]
+) -> None:
+    assert treated(tmp_path, treatment, pl.Series(values, dtype=dtype)).to_list() == expected
+
+
+def test_identifiers_in_json_join_those_in_columns(tmp_path: Path) -> None:
+    policy = table(
+        tmp_path, customer="{pseudonym: customer}", note="{json: {pseudonym: {by: customer, to.id: customer}}}"
+    )
+    notes = ['{"by": 12, "to": [{"id": "12", "n": 1}, {"id": null}, {"id": true}]}', None]
+    frame = pl.DataFrame({"id": [1, 2], "customer": [12, 13], "note": notes})
+    made = transform(frame, policy, PSEUDONYMS, zone=LONDON)
+    who = made["customer"][0]
+    assert made["note"].to_list() == [f'{{"by": "{who}", "to": [{{"id": "{who}"}}, {{"id": null}}]}}', None]
+    real = transform(frame, policy, None, zone=LONDON, keep_keys=True)
+    assert real["note"].to_list() == ['{"by": 12, "to": [{"id": "12"}, {"id": null}]}', None]
+
+
+def test_json_that_is_nested_too_deeply_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableValueError, match=r"things\.c holds .* nested less deeply"):
+        treated(tmp_path, "{json: {keep: [a.*]}}", pl.Series(['{"a": ' * 2000 + "1" + "}" * 2000]))
+
+
+def shifting(folder: Path, days: int = 30) -> TablePolicy:
+    shift = f"{{shift: {{days: {days}, per: who}}}}"
+    return table(folder, who="{pseudonym: customer}", day=shift, at=shift)
+
+
+PERSONS_DATES = st.lists(
+    st.tuples(st.integers(1, 9), st.dates(date(1900, 1, 1), date(2100, 1, 1)), st.datetimes(
+        datetime.fromisoformat("1900-01-01"), datetime.fromisoformat("2100-01-01"))),
+    min_size=1, max_size=20,
+)  # fmt: skip
+
+
+@given(rows=PERSONS_DATES, days=st.integers(1, 400))
+def test_a_persons_dates_keep_their_intervals_and_never_their_place(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, date, datetime]], days: int
+) -> None:
+    frame = pl.DataFrame(
+        [(0, who, day, at.replace(tzinfo=UTC)) for who, day, at in rows],
+        {"id": pl.Int64, "who": pl.Int64, "day": pl.Date, "at": INSTANT}, orient="row",
+    )  # fmt: skip
+    policy = shifting(tmp_path_factory.mktemp("shift"), days)
+    made = transform(frame, policy, PSEUDONYMS, zone=LONDON)
+    moved = (made["day"] - frame["day"]).dt.total_days()
+    assert moved.is_between(-days, days).all()
+    assert 0 not in moved
+    assert (made["at"] - frame["at"]).to_list() == [timedelta(days=each) for each in moved]
+    by_person = pl.DataFrame({"who": frame["who"], "moved": moved}).group_by("who").agg(pl.col("moved").n_unique())
+    assert by_person["moved"].max() == 1
+    real = transform(frame, policy, PSEUDONYMS, zone=LONDON, keep_keys=True)
+    assert real.drop("who").equals(made.drop("who"))
+
+
+def test_nobodys_dates_are_withheld_and_unholdable_ones_refused(tmp_path: Path) -> None:
+    schema = {"id": pl.Int64, "who": pl.Int64, "day": pl.Date, "at": pl.Datetime("us")}
+    rows = [(1, None, date(2025, 1, 1), None), (2, 7, None, EVENING)]
+    made = transform(pl.DataFrame(rows, schema, orient="row"), shifting(tmp_path), PSEUDONYMS, zone=LONDON)
+    assert made["day"].to_list() == [None, None]
+    assert made["at"][0] is None
+    assert made["at"][1].time() == EVENING.time()
+    for edge in (date.min, date.max):
+        ends = pl.DataFrame([(n, n, edge, None) for n in range(50)], schema, orient="row")
+        with pytest.raises(UnreadableValueError, match=r"things\.day .* stay in the years 1 to 9999"):
+            transform(ends, shifting(tmp_path), PSEUDONYMS, zone=LONDON)
+
+
+def test_noise_is_of_its_scale_and_the_same_for_the_same_row(tmp_path: Path) -> None:
+    policy = table(tmp_path, a="{noise: {scale: 5}}", b="{noise: {scale: 5}}", c="{noise: {scale: 0.05}}")
+    rows = 20_000
+    frame = pl.DataFrame({"id": range(rows)}).with_columns(
+        a=pl.lit(100.0), b=pl.lit(100, dtype=pl.Int16), c=pl.lit(Decimal("7.00"), dtype=MONEY)
+    )
+    made = transform(frame, policy, PSEUDONYMS, zone=LONDON)
+    sizes = (made["a"] - 100).abs()
+    assert 4.8 < sizes.mean() < 5.2
+    assert abs((made["a"] - 100).median()) < 0.15
+    assert 4.7 < (made["b"] - 100).abs().mean() < 5.2
+    assert (made.dtypes[2], made.dtypes[3]) == (pl.Int64, pl.Decimal(38, 2))
+    assert made["a"].n_unique() > 0.99 * rows
+    assert abs(pl.select(pl.corr(made["a"], made["b"])).item()) < 0.03
+    shuffled = frame.sample(fraction=1, shuffle=True, seed=1)
+    assert transform(shuffled, policy, PSEUDONYMS, zone=LONDON).sort("id").equals(made)
+    assert transform(frame, policy, PSEUDONYMS, zone=LONDON, keep_keys=True).equals(made)
+    ends = pl.DataFrame({"id": [1, 2], "a": [1.0, None], "b": [2**63 - 1, -(2**63)], "c": [None, None]}).cast(
+        {"c": MONEY}
+    )
+    assert transform(ends, policy, PSEUDONYMS, zone=LONDON)["b"].dtype == pl.Int64
 
 
 def test_an_instant_is_generalised_in_the_businesss_zone(tmp_path: Path) -> None:
@@ -123,3 +241,75 @@ def test_identifiers_are_never_left_real_by_an_oversight(tmp_path: Path) -> None
     frame = pl.DataFrame({"id": [1], "customer": [2]})
     with pytest.raises(ValueError, match="identifiers need pseudonyms"):
         transform(frame, table(tmp_path, customer="{pseudonym: customer}"), None, zone=LONDON)
+
+
+EVERYTHING = {
+    "who": "{pseudonym: {domain: customer, as: bigint}}",
+    "code": "{pseudonym: {domain: code, as: uuid}}",
+    "born": "{generalise: year}",
+    "day": "{shift: {days: 9, per: who}}",
+    "paid": "{generalise: {round: 5}}",
+    "age": "{generalise: {bins: [18, 65]}}",
+    "sum": "{generalise: {top: 50, bottom: -50}}",
+    "city": "{rare: {below: 9, frequent: [York]}}",
+    "area": "{truncate: 1}",
+    "rate": "{noise: {scale: 3}}",
+    "more": "{json: {keep: [a], pseudonym: {b: order}}}",
+    "none": "null",
+    "same": "{constant: 1}",
+}
+EVERY_ROW = st.tuples(
+    st.none() | st.integers(0, 99),
+    st.none() | st.text(max_size=4),
+    st.none() | st.dates(date(1900, 1, 1), date(2100, 1, 1)),
+    st.none() | st.dates(date(1900, 1, 1), date(2100, 1, 1)),
+    st.none() | st.decimals(-999, 999, places=2),
+    st.none() | st.integers(0, 120),
+    st.none() | st.integers(-(2**31), 2**31 - 1),
+    st.none() | st.sampled_from(["York", "Leeds"]),
+    st.none() | st.text(max_size=4),
+    st.none() | st.floats(),
+    st.none() | st.sampled_from(['{"a": 1, "b": 7}', "[]", '{"b": "x", "c": 1}']),
+    st.none() | st.booleans(),
+    st.none() | st.integers(0, 9),
+)
+EVERY_TYPE = {
+    "id": pl.Int64, "who": pl.Int32, "code": pl.String, "born": pl.Date, "day": pl.Date, "paid": MONEY, "age": pl.Int16,
+    "sum": pl.Int32, "city": pl.String, "area": pl.String, "rate": pl.Float64, "more": pl.String, "none": pl.Boolean,
+    "same": pl.Int64,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> TablePolicy:
+    return table(tmp_path_factory.mktemp("everything"), **EVERYTHING)
+
+
+@given(rows=st.lists(EVERY_ROW, max_size=12), cut=st.integers(0, 12))
+def test_where_batches_end_changes_no_result(everything: TablePolicy, rows: list[tuple[Any, ...]], cut: int) -> None:
+    frame = pl.DataFrame([(number, *row) for number, row in enumerate(rows)], EVERY_TYPE, orient="row")
+    frame = frame.with_columns(none=pl.lit(None, dtype=pl.Boolean))  # as it is read
+    whole = transform(frame, everything, PSEUDONYMS, zone=LONDON)
+    parts = [transform(part, everything, PSEUDONYMS, zone=LONDON) for part in (frame[:cut], frame[cut:])]
+    assert pl.concat(parts).equals(whole)
+    assert whole.columns == frame.columns
+
+
+@pytest.mark.parametrize("column", EVERYTHING)
+def test_no_treatment_leaves_a_column_as_it_was(everything: TablePolicy, column: str) -> None:
+    rows = 200
+    frame = pl.DataFrame({
+        "id": range(rows), "who": range(rows), "code": [f"c{n}" for n in range(rows)],
+        "born": [date(1950, 2, 3) + timedelta(97 * n) for n in range(rows)], "day": [date(2025, 1, 1)] * rows,
+        "paid": [Decimal(n) / 100 for n in range(rows)], "age": range(rows), "sum": range(rows),
+        "city": ["York", "Leeds"] * 100, "area": ["SW1A"] * rows, "rate": [1.0] * rows,
+        "more": ['{"a": 1, "b": 7}'] * rows, "none": [None] * rows, "same": range(rows),
+    }, EVERY_TYPE)  # fmt: skip
+    made = transform(frame, everything, PSEUDONYMS, zone=LONDON)
+    before, after = (each.get_column(column).cast(pl.String) for each in (frame, made))
+    if column == "none":
+        assert made[column].null_count() == rows
+    elif column in ("who", "code", "day", "area", "rate", "more"):
+        assert not (before == after).any()
+    else:
+        assert not before.equals(after)
