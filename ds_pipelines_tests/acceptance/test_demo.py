@@ -14,11 +14,11 @@ import json
 import os
 import pickle
 import re
+import resource
 import socket
 import subprocess
 import sys
 import threading
-import time
 import unicodedata
 import zipfile
 import zlib
@@ -69,7 +69,8 @@ class Demonstration:
     settings: Settings
     first: subprocess.CompletedProcess[str]
     again: subprocess.CompletedProcess[str]
-    seconds: tuple[float, float]
+    work: tuple[float, float]
+    """Processor seconds of each run and its services, without the databases: steadier than the clock's."""
     releases: tuple[dict[str, bytes], dict[str, bytes]]
     """Manifests by file name, after each run."""
     called: list[str]
@@ -114,18 +115,25 @@ class Demonstration:
 def demo() -> Iterator[Demonstration]:
     """The demonstration, twice; its services are gone, its databases run until the tests are done."""
     source = ("--transactions", str(REAL)) if REAL.exists() else ("--customers", str(INVENTED_CUSTOMERS))
-    with new_home() as command, way_out() as (proxies, called), outside_of_tests():
-        runs, seconds, releases = [], [], []
+    with new_home() as command, way_out() as (proxies, called):
+        runs, work, releases = [], [], []
         for _ in range(2):
-            began = time.monotonic()
-            runs.append(command("demo", *source, seconds=400, **proxies))
-            seconds.append(time.monotonic() - began)
+            before = work_of_children()
+            with outside_of_tests():
+                runs.append(command("demo", *source, seconds=400, **proxies))
+            work.append(work_of_children() - before)
             assert runs[-1].returncode == 0, runs[-1].stderr
             manifests = command.settings().releases.glob("*.yaml")
             releases.append({path.name: path.read_bytes() for path in manifests})
         yield Demonstration(
-            command, command.settings(), runs[0], runs[1], (seconds[0], seconds[1]), (releases[0], releases[1]), called
+            command, command.settings(), runs[0], runs[1], (work[0], work[1]), (releases[0], releases[1]), called
         )
+
+
+def work_of_children() -> float:
+    """Processor seconds of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager
@@ -318,9 +326,9 @@ def test_the_top_sellers_are_those_that_sql_finds(demo: Demonstration) -> None:
 # ---------------------------------------------------------------- running it again
 
 
-def test_running_it_again_is_faster(demo: Demonstration) -> None:
-    first, again = demo.seconds
-    assert again < first
+def test_running_it_again_goes_on_from_what_stands(demo: Demonstration) -> None:
+    first, again = demo.work
+    assert again < 0.85 * first
     assert "as loaded before" in demo.again.stdout
 
 
