@@ -662,3 +662,30 @@ class LoadFailedError(DsPipelinesError):
             f"The sample could not be loaded, the database said: {reason}. "
             "Expected a database in whose schema public role 'owner' may create tables. Nothing was changed."
         )
+
+
+class NothingToProposeError(DsPipelinesError):
+    """A policy is to be drafted for a schema in which nothing can be seen."""
+
+    def __init__(self, schema: str, role: str) -> None:
+        super().__init__(
+            f"There are no tables in schema {schema!r} to draft a policy for, as role {role!r} sees it. "
+            "Name another schema, or check which database the role reads."
+        )
+
+
+class WouldOverwriteError(DsPipelinesError):
+    """A file to write exists already."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} exists, and is not overwritten: expected a new file. Name another, or move it away.")
+
+
+class NotATerminalError(DsPipelinesError):
+    """Real rows would be shown elsewhere than to a person."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(
+            f"`ds-pipelines {command}` shows real rows, and so only on a terminal: expected no pipe and no file. "
+            "Run it by itself on production's terminal."
+        )

@@ -94,7 +94,7 @@ def check(policy: Policy, live: LiveTables) -> None:
         AbsentTableError: it names one that is not there.
         The errors of `check_table`, for the first table that has one.
     """
-    if undeclared := [name for name in live if name not in policy.tables and not _decided(name, policy, live)]:
+    if undeclared := [name for name in live if name not in policy.tables and not decided(name, policy, live)]:
         raise UndeclaredTableError(undeclared, policy.tables)
     for name, decisions in policy.tables.items():
         if name not in live:
@@ -165,7 +165,7 @@ def _ancestors(table: str, live: LiveTables) -> set[str]:
     return found
 
 
-def _decided(table: str, policy: Policy, live: LiveTables) -> bool:
+def decided(table: str, policy: Policy, live: LiveTables) -> bool:
     """Whether nothing has to be decided on a table that the policy does not name."""
     if live[table].view:
         return True

@@ -48,8 +48,10 @@ class _Fits(BaseModel):
     columns: dict[str, _Fit]
 
 
-def fitted(policy: Policy, table: Readable, session: Source, settings: Settings) -> TablePolicy:
+def fitted(policy: Policy, table: Readable, session: Source, settings: Settings, *, keep: bool = True) -> TablePolicy:
     """The decisions about a table, with what is fitted filled in; it is found in the data if nobody has yet.
+
+    `keep` is whether what is found is kept for the next time.
 
     Raises:
         DamagedFitError: what was kept cannot be read.
@@ -60,7 +62,7 @@ def fitted(policy: Policy, table: Readable, session: Source, settings: Settings)
         return table.policy
     path = settings.home / "fitted" / policy.digest / f"{folder_name(table.policy.name)}.json"
     fits = _kept(path, table.policy.name) if path.exists() else _find(wanted, table, session)
-    if not path.exists() and all(fit.numbers or fit.categories for fit in fits.columns.values()):
+    if keep and not path.exists() and all(fit.numbers or fit.categories for fit in fits.columns.values()):
         _keep(path, fits)
         fits = _kept(path, table.policy.name)  # another process may have been first
     columns = {

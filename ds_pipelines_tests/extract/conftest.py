@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from pydantic import SecretStr
 
 from ds_pipelines import postgres
 from ds_pipelines.extract.publish import extract_days, extract_state
+from ds_pipelines_tests.conftest import SHARED_DATA
 from ds_pipelines_tests.extract.scenario import BY_DAY, BY_STATE
 
 if TYPE_CHECKING:
@@ -20,6 +23,37 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
 
 _numbers = itertools.count()
+
+DUMPS = {"pagila": "pagila", "chinook": "chinook_mixed_case", "northwind": "northwind"}
+AFTERWARDS = {"pagila": "REFRESH MATERIALIZED VIEW rental_by_category;"}
+GRANTS = "GRANT USAGE ON SCHEMA public TO extract; GRANT SELECT ON ALL TABLES IN SCHEMA public TO extract;"
+
+
+def psql(url: str, script: str, *options: str) -> str:
+    command = [str(postgres.binaries() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *options, url]
+    done = subprocess.run(command, input=script.encode(), capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()[-500:]
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="session", params=DUMPS)
+def dump(request: pytest.FixtureRequest, settings: Settings) -> tuple[str, str]:
+    """A real database, loaded; its name and its owner's URL."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("real test data (../shared/data) is not on this machine")
+    name = request.param
+    cluster = postgres.cluster("production", settings)
+    psql(cluster.url("postgres", "postgres"), f"CREATE DATABASE {name} OWNER owner;")
+    packed = (SHARED_DATA / "databases" / f"{DUMPS[name]}.sql.gz").read_bytes()
+    lines = gzip.decompress(packed).decode().splitlines(keepends=True)
+    own = (r"\c", "DROP DATABASE", "CREATE DATABASE")
+    psql(
+        cluster.url(name, "postgres"),
+        "".join(line for line in lines if not line.startswith(own)),
+        "--single-transaction",
+    )
+    psql(cluster.url(name, "postgres"), AFTERWARDS.get(name, "") + GRANTS)
+    return name, cluster.url(name, "postgres")
 
 
 @pytest.fixture(scope="session")

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
-import subprocess
 from collections import Counter
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pytest
 import yaml
 from pydantic import SecretStr
 
-from ds_pipelines import postgres
 from ds_pipelines.extract import catalogue, source
 from ds_pipelines.extract.policy import load
 from ds_pipelines.extract.publish import extract_state
 from ds_pipelines.extract.types import Refused, carried
 from ds_pipelines.snapshots.store import SnapshotStore
-from ds_pipelines_tests.conftest import SHARED_DATA
+from ds_pipelines_tests.extract.conftest import psql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,39 +28,10 @@ if TYPE_CHECKING:
     from ds_pipelines.extract.catalogue import LiveTables
     from ds_pipelines.settings import Settings
 
-AFTERWARDS = {"pagila": "REFRESH MATERIALIZED VIEW rental_by_category;"}
-DUMPS = {"pagila": "pagila", "chinook": "chinook_mixed_case", "northwind": "northwind"}
 TABLES = {"pagila": 15, "chinook": 11, "northwind": 14}
 VIEWS = {"pagila": 8, "chinook": 0, "northwind": 0}
 CANNOT = {("pagila", "film", "fulltext"): "an index of words"}
 NULL = "\\N of no column"
-
-
-def psql(url: str, script: str, *options: str) -> str:
-    command = [str(postgres.binaries() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", *options, url]
-    done = subprocess.run(command, input=script.encode(), capture_output=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr.decode()[-500:]
-    return done.stdout.decode()
-
-
-@pytest.fixture(scope="session", params=DUMPS)
-def dump(request: pytest.FixtureRequest, settings: Settings) -> tuple[str, str]:
-    """A real database, loaded; its name and its owner's URL."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip("real test data (../shared/data) is not on this machine")
-    name = request.param
-    cluster = postgres.cluster("production", settings)
-    psql(cluster.url("postgres", "postgres"), f"CREATE DATABASE {name} OWNER owner;")
-    packed = (SHARED_DATA / "databases" / f"{DUMPS[name]}.sql.gz").read_bytes()
-    lines = gzip.decompress(packed).decode().splitlines(keepends=True)
-    own = (r"\c", "DROP DATABASE", "CREATE DATABASE")
-    psql(
-        cluster.url(name, "postgres"),
-        "".join(line for line in lines if not line.startswith(own)),
-        "--single-transaction",
-    )
-    psql(cluster.url(name, "postgres"), AFTERWARDS.get(name, ""))
-    return name, cluster.url(name, "postgres")
 
 
 def keeping(live: LiveTables, folder: Path) -> Path:
