@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ds_pipelines.extract import policy as policies
-from ds_pipelines.extract import source
+from ds_pipelines.extract import source, tombstones
 from ds_pipelines.extract.transform import transform
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def transformed(
 ) -> pl.DataFrame:
     """A table as the extract has it, except that identifiers are the real ones; rows in the order of their key.
 
+    Rows of erased persons are left out.
+
     Args:
         table: A table of the policy.
         settings: Where production and the policy are.
@@ -35,10 +37,12 @@ def transformed(
 
     Raises:
         PolicyError: the policy cannot be used.
+        MissingSecretError: somebody was erased, and the secret that tells who is missing.
         The errors of `source`.
     """
     policy = policies.load(settings.policies / policies.SHOP)
     with source.connect(role, settings) as session:
         readable = session.readable(policy, table)
         frame = session.read(readable, since=since, until=until)
+    frame, _ = tombstones.load(settings).without_erased(frame, readable.policy, None)
     return transform(frame, readable.policy, None, zone=settings.zone, keep_keys=True).sort(readable.policy.key)

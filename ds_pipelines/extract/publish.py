@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from ds_pipelines.errors import AmbiguousKeyError, RowsOfError, UnknownDayError, UnpublishableError
 from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
 from ds_pipelines.extract import policy as policies
-from ds_pipelines.extract import pseudonyms, source
+from ds_pipelines.extract import pseudonyms, source, tombstones
 from ds_pipelines.extract.transform import transform
+from ds_pipelines.snapshots.locks import publishing
 from ds_pipelines.snapshots.store import SnapshotStore
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ds_pipelines.extract.policy import Policy, TablePolicy
     from ds_pipelines.extract.pseudonyms import Pseudonyms
+    from ds_pipelines.extract.tombstones import Tombstones
     from ds_pipelines.settings import Settings
     from ds_pipelines.snapshots.store import Stage, Written
 
@@ -41,6 +43,7 @@ def extract_day(table: str, day: date, settings: Settings) -> SnapshotManifest:
     return manifest
 
 
+@publishing
 def extract_days(
     table: str,
     first: date,
@@ -70,13 +73,14 @@ def extract_days(
         readable = session.readable(publication.policy, table)
         for days in _windows(first, last):
             read_at = datetime.now(UTC)
-            frame = session.read(readable, since=days[0], until=days[-1])
+            frame, gone = publication.without_erased(session.read(readable, since=days[0], until=days[-1]))
+            erased = {day: rows.height for day, rows in _split(gone, by_day, days, settings)}
             rows_of = _split(publication.transformed(frame), by_day, days, settings)
             written = {day: publication.written(stage, rows, day) for day, rows in rows_of}
             if (rows_written := sum(each.rows for each in written.values())) != frame.height:
                 reason = f"{frame.height} rows were read until {days[-1]}, and {rows_written} fall on the days"
                 raise UnpublishableError(table, days[0], reason)
-            manifests = publication.manifests(written, read_at)
+            manifests = publication.manifests(written, read_at, erased)
             stage.publish(manifests)
             published += manifests
             if on_day is not None:
@@ -85,6 +89,7 @@ def extract_days(
     return published
 
 
+@publishing
 def extract_state(table: str, settings: Settings) -> SnapshotManifest:
     """Publishes a whole table as it is now, under the business's today: never under an earlier day.
 
@@ -98,11 +103,11 @@ def extract_state(table: str, settings: Settings) -> SnapshotManifest:
     with source.connect("extract", settings) as session, publication.store.stage() as stage:
         readable = session.readable(publication.policy, table)
         day, read_at = settings.now().date(), datetime.now(UTC)
-        frame = session.read(readable)
+        frame, gone = publication.without_erased(session.read(readable))
         written = publication.written(stage, publication.transformed(frame), day)
         if written.rows != frame.height:
             raise UnpublishableError(table, day, f"{frame.height} rows were read and {written.rows} written")
-        [manifest] = publication.manifests({day: written}, read_at)
+        [manifest] = publication.manifests({day: written}, read_at, {day: gone.height})
         stage.publish([manifest])
     return manifest
 
@@ -114,8 +119,13 @@ class _Publication:
     policy: Policy
     table: TablePolicy
     pseudonyms: Pseudonyms
+    tombstones: Tombstones
     store: SnapshotStore
     zone: str
+
+    def without_erased(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows that may be published, and those of erased persons."""
+        return self.tombstones.without_erased(frame, self.table, self.pseudonyms)
 
     def transformed(self, frame: pl.DataFrame) -> pl.DataFrame:
         """What may be published, in the order of its key."""
@@ -135,7 +145,9 @@ class _Publication:
             raise UnpublishableError(self.table.name, day, "the file has other columns than the policy allows")
         return written
 
-    def manifests(self, written: Mapping[date, Written], read_at: datetime) -> list[SnapshotManifest]:
+    def manifests(
+        self, written: Mapping[date, Written], read_at: datetime, erased: Mapping[date, int]
+    ) -> list[SnapshotManifest]:
         """What is said of each day's file, as of now."""
         decisions = self.table.columns
         withheld = tuple(Withheld(name=name, explanation=decisions[name].explanation) for name in self.table.withheld)
@@ -158,6 +170,7 @@ class _Publication:
                     for name, dtype in file.schema.items()
                 ),
                 withheld=withheld,
+                erased_rows=erased[day],
                 policy_digest=self.policy.digest,
                 key_id=self.pseudonyms.key_id,
                 read_at=read_at,
@@ -171,7 +184,7 @@ def _prepare(table: str, settings: Settings) -> _Publication:
     policy = policies.load(settings.policies / policies.SHOP)
     decisions = policy.table(table)
     store = SnapshotStore(settings.snapshots)
-    return _Publication(policy, decisions, pseudonyms.load(settings), store, settings.zone)
+    return _Publication(policy, decisions, pseudonyms.load(settings), tombstones.load(settings), store, settings.zone)
 
 
 def _windows(first: date, last: date) -> Iterator[list[date]]:
