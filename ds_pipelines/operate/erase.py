@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ds_pipelines.errors import EmptyIdentifierError, UnfinishedRotationError
+from ds_pipelines.errors import EmptyIdentifierError, UnfinishedRotationError, listing
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import pseudonyms, tombstones
 from ds_pipelines.extract.treatments import Pseudonym
@@ -109,6 +109,9 @@ def erase(customer: str | None, settings: Settings, jobs: Iterable[ScoringJob], 
         retrain = tuple(reader.words for reader in readers(settings) if reader.digests & gone)
     scores = tuple(_scores(jobs, stones, policy, settings, do_it=do_it))
     unreached = tuple(each.format(erased=settings.erased, key=settings.tombstone_key) for each in UNREACHED)
+    if store.tables() and (foreign := erased_snapshots.under_other_keys(store, pseudonyms.load(settings).key_id)):
+        words = f"days of {listing(foreign)} whose pseudonyms another secret made; extract them again"
+        unreached = (*unreached, words)
     if settings.tracking_address is not None:
         unreached = (*unreached, "artifacts that the MLflow server of DS_TRACKING_ADDRESS keeps on another machine")
     return Erasure(snapshots, scores, files, evidence, retrain, unreached, do_it)
@@ -164,8 +167,8 @@ def _cached(settings: Settings, digests: frozenset[str], fates: traces.Fates, *,
             if do_it:
                 path.unlink()
             yield found
-    for listing in settings.cache.glob("listings/*/*.json") if stale and do_it else ():
-        listing.unlink()
+    for path in settings.cache.glob("listings/*/*.json") if stale and do_it else ():
+        path.unlink()
 
 
 def _artifacts(settings: Settings, fates: traces.Fates, *, do_it: bool) -> Iterator[traces.Trace]:

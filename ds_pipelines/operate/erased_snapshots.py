@@ -111,6 +111,11 @@ def records_of(person: str, store: SnapshotStore, policy: Policy) -> set[str]:
     return found
 
 
+def under_other_keys(store: SnapshotStore, key_id: str) -> list[str]:
+    """Tables with days whose pseudonyms another secret made: nobody can be recognised in them."""
+    return sorted({each.table for each in _published(store) if domains_of(each) and each.key_id != key_id})
+
+
 def _published(store: SnapshotStore) -> Iterator[SnapshotManifest]:
     for table in store.tables():
         yield from store.manifests(table)

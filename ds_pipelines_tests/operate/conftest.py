@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from ds_pipelines import postgres
 from ds_pipelines.extract import publish
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.release.propose import propose
-from ds_pipelines.release.registry import champion, import_release
+from ds_pipelines.release.registry import import_release
 from ds_pipelines.scoring.deliver import deliver
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines.snapshots.store import SnapshotStore
@@ -114,8 +115,6 @@ def installation(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
 
 def _most_active(settings: Settings) -> tuple[int, ...]:
     """Customers with tickets, those with most orders first."""
-    from contextlib import closing
-
     with closing(postgres.connect("scoring", settings)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT customer_id FROM orders JOIN (SELECT DISTINCT customer_id FROM tickets WHERE opened_at < %s) t "
@@ -123,6 +122,3 @@ def _most_active(settings: Settings) -> tuple[int, ...]:
             (settings.bounds(HELD_OUT)[0], settings.bounds(HELD_OUT - timedelta(days=30))[0]),
         )
         return tuple(customer for (customer,) in cursor.fetchall())
-
-
-__all__ = ["HELD_OUT", "REPURCHASE", "Installation", "champion"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from ds_pipelines.extract import production, pseudonyms, publish, tombstones
 from ds_pipelines.operate.erase import erase, told
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.release.registry import champion
+from ds_pipelines.scoring.deliver import checksum, hold
 from ds_pipelines.scoring.receipt import find
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines_tests.operate.conftest import HELD_OUT, REPURCHASE, TABLES, Installation
@@ -127,8 +129,6 @@ def test_the_delivered_score_is_gone_and_the_receipt_tells_what_is_left(erased: 
     receipt = find(REPURCHASE, HELD_OUT, settings)
     assert receipt is not None
     with closing(postgres.connect("serving", settings)) as connection, connection.cursor() as cursor:
-        from ds_pipelines.scoring.deliver import checksum, hold
-
         hold(cursor, REPURCHASE, HELD_OUT)
         assert receipt.checksum == checksum(cursor, REPURCHASE, HELD_OUT)
         cursor.execute("SELECT count(*) FROM repurchase_scores WHERE day = %s", (HELD_OUT,))
@@ -182,8 +182,6 @@ def test_nothing_is_extracted_when_the_secret_of_the_tombstones_is_missing(
 def test_what_a_restored_backup_brought_back_is_erased_again_without_naming_anybody(
     installation: Callable[[], Installation],
 ) -> None:
-    import shutil
-
     place, backup = installation(), installation()
     person = place.customers[2]
     word = pseudonym(person, place.settings)
@@ -206,6 +204,13 @@ def test_what_is_told_names_nobody_and_says_what_was_not_reached(erased: Erased)
     assert not any(word in text for word in erased.words)
     assert "not reached: backups" in text
     assert "train anew: release" in text
+
+
+def test_extracts_under_another_secret_are_told_as_not_reached(installation: Callable[[], Installation]) -> None:
+    place = installation()
+    place.settings.pseudonym_key.write_text("ab" * 32)
+    erasure = erase(str(place.customers[0]), place.settings, JOBS.values(), do_it=False)
+    assert any("customers, order_lines, orders, tickets" in words for words in erasure.unreached)
 
 
 def test_a_record_of_an_erased_person_goes_from_rows_that_name_no_person() -> None:
