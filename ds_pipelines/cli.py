@@ -23,11 +23,14 @@ release = typer.Typer(help="Offer what works to production, and take it in by it
 app.add_typer(release, name="release")
 policy = typer.Typer(help="Write the privacy policy, and hold it against the database.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
+snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
+app.add_typer(snapshots, name="snapshots")
 
 Transactions = Annotated[
     Path | None, typer.Option(help="Build the shop from real transactions: a CSV in the layout of UCI's Online Retail.")
 ]
 Customers = Annotated[int, typer.Option(min=50, help="How many customers to invent.")]
+DoIt = Annotated[bool, typer.Option("--do-it", help="Carry it out; without this, nothing is changed.")]
 Seed = Annotated[int, typer.Option(help="The same seed makes the same shop.")]
 
 
@@ -243,6 +246,50 @@ def diff_policy(old: Path, new: Path) -> None:
     for change in changes:
         typer.echo(str(change))
     typer.echo(f"{len(changes)} changes" if changes else "The policies say the same.")
+
+
+@snapshots.command()
+def prune(do_it: DoIt = False) -> None:
+    """Remove days that are older than DS_RETENTION_DAYS, unless a release or an experiment needs them.
+
+    Example: DS_RETENTION_DAYS=400 ds-pipelines snapshots prune --do-it
+    """
+    from ds_pipelines.snapshots import retention
+
+    for line in retention.told(retention.prune(load_settings(), do_it=do_it)):
+        typer.echo(line)
+
+
+@app.command()
+def erase(
+    customer: Annotated[str | None, typer.Option(help="The customer's identifier in production.")] = None,
+    known: Annotated[
+        bool, typer.Option("--known", help="Erase again all who were erased, as after a restore.")
+    ] = False,
+    do_it: DoIt = False,
+) -> None:
+    """Erase a person from extracts, scores, caches and artifacts, and keep the person out for good.
+
+    Example: ds-pipelines erase --customer 1234 --do-it
+    """
+    from ds_pipelines.operate import erase as room
+    from ds_pipelines.production.jobs import JOBS
+
+    erasure = room.erase(None if known else customer or "", load_settings(), JOBS.values(), do_it=do_it)
+    for line in room.told(erasure):
+        typer.echo(line)
+
+
+@app.command("rotate-key")
+def rotate_key(do_it: DoIt = False) -> None:
+    """Replace the secret of the pseudonyms, and every published pseudonym; run it again if it was interrupted.
+
+    Example: ds-pipelines rotate-key --do-it
+    """
+    from ds_pipelines.extract import rotation
+
+    for line in rotation.told(rotation.rotate(load_settings(), do_it=do_it)):
+        typer.echo(line)
 
 
 @app.command()

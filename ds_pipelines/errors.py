@@ -281,6 +281,17 @@ class UnknownSnapshotError(DsPipelinesError):
         )
 
 
+class ErasedSnapshotError(UnknownSnapshotError):
+    """A snapshot was removed on purpose, and cannot be had again."""
+
+    def __init__(self, digest: str, reason: str) -> None:
+        DsPipelinesError.__init__(
+            self,
+            f"The snapshot {digest[:12]}… cannot be had again: {reason}. Nothing that was made from it can be "
+            "reproduced; run the experiment again on what is published now.",
+        )
+
+
 class MissingDaysError(DsPipelinesError):
     """An extract has gaps in the days asked for."""
 
@@ -631,6 +642,46 @@ class DamagedManifestError(DsPipelinesError):
         super().__init__(
             f"The manifest of {table!r} for {day} is damaged, or of another version of the project. "
             f"Extract the day again: `ds-pipelines extract {table}`."
+        )
+
+
+class DamagedRecordError(DsPipelinesError):
+    """The record of a run or of a release cannot be read, so what it needs cannot be told."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The record {path} cannot be read: expected one as this version of the project writes it. "
+            "Nothing was removed. Restore it from a backup, or remove the run or the release that it belongs to."
+        )
+
+
+class ForeignPseudonymsError(DsPipelinesError):
+    """An extract has pseudonyms of another secret than the present one."""
+
+    def __init__(self, table: str, day: date) -> None:
+        super().__init__(
+            f"The extract of {table!r} for {day} has pseudonyms of another secret than the present one: they lead to "
+            "no new ones. Extract the day again, or remove it, then change the key. Nothing was changed."
+        )
+
+
+class UnfinishedRotationError(DsPipelinesError):
+    """A change of keys was interrupted, so that a person may stand in files under two pseudonyms."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A change of keys was interrupted: expected all files to have pseudonyms of one secret. "
+            "Finish it with `ds-pipelines rotate-key --do-it`, then repeat this."
+        )
+
+
+class EmptyIdentifierError(DsPipelinesError):
+    """Nobody is named who could be erased."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No customer is named: expected the identifier that production uses, as `--customer 1234`, or `--known` "
+            "to erase again all who were erased before."
         )
 
 

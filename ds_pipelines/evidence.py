@@ -44,6 +44,7 @@ class SnapshotManifest(Record):
     logical_digest: str = Field(description="Digest of the rows and their order, whatever the file's encoding")
     columns: tuple[Column, ...]
     withheld: tuple[Withheld, ...] = Field((), description="Columns of the source that the policy withholds")
+    erased_rows: int = Field(0, description="Rows left out, or removed later, because the person was erased")
     policy_digest: str
     key_id: str = Field(description="Which secret made the pseudonyms; says nothing about it")
     read_at: AwareDatetime

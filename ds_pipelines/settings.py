@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     extract_delay: timedelta = Field(
         timedelta(hours=2), description="How long after its end a day can be extracted (ISO 8601, as PT2H)."
     )
+    retention_days: int | None = Field(
+        None, description="How many days of extracts are kept, unless something needs more; unset: all.", ge=1
+    )
 
     extract_url: SecretStr | None = Field(None, description="Production database, as the extract's role reads it.")
     scoring_url: SecretStr | None = Field(None, description="Production database, as the scoring's role reads it.")
@@ -140,6 +143,21 @@ class Settings(BaseSettings):
     def pseudonym_key(self) -> Path:
         """File with the secret from which every pseudonym is derived."""
         return self.secrets / "pseudonym.key"
+
+    @property
+    def next_pseudonym_key(self) -> Path:
+        """File with the secret that replaces the one above, while it does."""
+        return self.secrets / "pseudonym.next.key"
+
+    @property
+    def tombstone_key(self) -> Path:
+        """File with the secret of the tombstones; it outlives every change of the pseudonyms' secret."""
+        return self.secrets / "tombstone.key"
+
+    @property
+    def erased(self) -> Path:
+        """Folder of the tombstones of erased persons; what is restored from a backup must not replace it."""
+        return self.home / "erased"
 
     @property
     def snapshots(self) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ds_pipelines.extract import policy as policies
-from ds_pipelines.extract import pseudonyms, source
+from ds_pipelines.extract import pseudonyms, source, tombstones
 from ds_pipelines.extract.fitting import fitted
 from ds_pipelines.extract.transform import transform
 
@@ -26,6 +26,8 @@ def transformed(
 ) -> pl.DataFrame:
     """A table as the extract has it, except that identifiers are the real ones; rows in the order of their key.
 
+    Rows of erased persons are left out.
+
     Args:
         table: A table of the policy.
         settings: Where production and the policy are.
@@ -36,7 +38,8 @@ def transformed(
 
     Raises:
         PolicyError: the policy cannot be used.
-        MissingSecretError: the policy moves dates or adds noise, and the secret for it cannot be used.
+        MissingSecretError: the policy moves dates or adds noise, or somebody was erased, and the secret for it cannot
+            be used.
         The errors of `source`, `fitting` and `transform`.
     """
     policy = policies.load(settings.policies / policies.SHOP)
@@ -44,5 +47,6 @@ def transformed(
         readable = session.readable(policy, table)
         decisions = fitted(policy, readable, session, settings)
         frame = session.read(readable, since=since, until=until)
+    frame, _ = tombstones.load(settings).without_erased(frame, readable.policy, None)
     keys = pseudonyms.load(settings) if decisions.keyed else None
     return transform(frame, decisions, keys, zone=settings.zone, keep_keys=True).sort(decisions.order)

@@ -58,6 +58,11 @@ class Pseudonyms:
         self._keys: dict[str, pl.Series] = {}
         self.key_id = hashlib.blake2b(key=secret, person=b"ds key id", digest_size=6).hexdigest()
 
+    @property
+    def generation(self) -> str:
+        """The folder of manifests that a change to this secret publishes."""
+        return f"published-{self.key_id}"
+
     def __repr__(self) -> str:
         return f"Pseudonyms(key_id={self.key_id!r})"
 
@@ -138,6 +143,12 @@ def ensure_key(settings: Settings) -> Path:
             "it is missing, and extracts were published with it: a new one would give everybody other pseudonyms",
             "Restore it from a backup; or remove the snapshots, so that all days are extracted anew.",
         )
+    new_secret(path)
+    return path
+
+
+def new_secret(path: Path) -> None:
+    """Makes a secret in a file that its owner alone may read: whole, and not if there is one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Linked into place whole: no other process ever sees it half-written, and the first one to make it wins.
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # mode 0600
@@ -150,7 +161,6 @@ def ensure_key(settings: Settings) -> Path:
             os.link(draft, path)
     finally:
         Path(draft).unlink()
-    return path
 
 
 def load_key(path: Path) -> bytes:
@@ -184,4 +194,9 @@ def load(settings: Settings) -> Pseudonyms:
     Raises:
         MissingSecretError: as `ensure_key` and `load_key`.
     """
-    return Pseudonyms(load_key(ensure_key(settings)))
+    current = Pseudonyms(load_key(ensure_key(settings)))
+    if settings.next_pseudonym_key.exists():  # a change of keys was interrupted: before its one step, or after it
+        following = Pseudonyms(load_key(settings.next_pseudonym_key))
+        if SnapshotStore(settings.snapshots).generation == following.generation:
+            return following
+    return current

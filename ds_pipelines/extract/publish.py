@@ -24,10 +24,11 @@ from ds_pipelines.errors import (
 )
 from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
 from ds_pipelines.extract import policy as policies
-from ds_pipelines.extract import pseudonyms, source
+from ds_pipelines.extract import pseudonyms, source, tombstones
 from ds_pipelines.extract.fitting import fitted
 from ds_pipelines.extract.transform import transform
 from ds_pipelines.extract.treatments import Pseudonym
+from ds_pipelines.snapshots.locks import publishing
 from ds_pipelines.snapshots.store import SnapshotStore
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from ds_pipelines.extract.policy import Policy, TablePolicy
     from ds_pipelines.extract.pseudonyms import Pseudonyms
+    from ds_pipelines.extract.tombstones import Tombstones
     from ds_pipelines.settings import Settings
     from ds_pipelines.snapshots.store import Stage, Written
 
@@ -48,6 +50,7 @@ def extract_day(table: str, day: date, settings: Settings) -> SnapshotManifest:
     return manifest
 
 
+@publishing
 def extract_days(
     table: str,
     first: date,
@@ -79,13 +82,14 @@ def extract_days(
         decisions = fitted(publication.policy, readable, session, settings)
         for days in _windows(first, last):
             read_at = datetime.now(UTC)
-            frame = session.read(readable, since=days[0], until=days[-1])
+            frame, gone = publication.without_erased(session.read(readable, since=days[0], until=days[-1]))
+            erased = {day: rows.height for day, rows in _split(gone, by_day, days, settings)}
             rows_of = _split(publication.transformed(frame, decisions), by_day, days, settings)
             written = {day: publication.written(stage, rows, day) for day, rows in rows_of}
             if (rows_written := sum(each.rows for each in written.values())) != frame.height:
                 reason = f"{frame.height} rows were read until {days[-1]}, and {rows_written} fall on the days"
                 raise UnpublishableError(table, days[0], reason)
-            manifests = publication.manifests(written, read_at)
+            manifests = publication.manifests(written, read_at, erased)
             stage.publish(manifests)
             published += manifests
             if on_day is not None:
@@ -94,6 +98,7 @@ def extract_days(
     return published
 
 
+@publishing
 def extract_state(table: str, settings: Settings) -> SnapshotManifest:
     """Publishes a whole table as it is now, under the business's today: never under an earlier day.
 
@@ -108,11 +113,11 @@ def extract_state(table: str, settings: Settings) -> SnapshotManifest:
         readable = session.readable(publication.policy, table)
         decisions = fitted(publication.policy, readable, session, settings)
         day, read_at = settings.now().date(), datetime.now(UTC)
-        frame = session.read(readable)
+        frame, gone = publication.without_erased(session.read(readable))
         written = publication.written(stage, publication.transformed(frame, decisions), day)
         if written.rows != frame.height:
             raise UnpublishableError(table, day, f"{frame.height} rows were read and {written.rows} written")
-        [manifest] = publication.manifests({day: written}, read_at)
+        [manifest] = publication.manifests({day: written}, read_at, {day: gone.height})
         stage.publish([manifest])
     return manifest
 
@@ -124,8 +129,13 @@ class _Publication:
     policy: Policy
     table: TablePolicy
     pseudonyms: Pseudonyms
+    tombstones: Tombstones
     store: SnapshotStore
     zone: str
+
+    def without_erased(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows that may be published, and those of erased persons."""
+        return self.tombstones.without_erased(frame, self.table, self.pseudonyms)
 
     def transformed(self, frame: pl.DataFrame, decisions: TablePolicy) -> pl.DataFrame:
         """What may be published, in the order of its key."""
@@ -149,7 +159,9 @@ class _Publication:
             raise UnpublishableError(self.table.name, day, "the file has other columns than the policy allows")
         return written
 
-    def manifests(self, written: Mapping[date, Written], read_at: datetime) -> list[SnapshotManifest]:
+    def manifests(
+        self, written: Mapping[date, Written], read_at: datetime, erased: Mapping[date, int]
+    ) -> list[SnapshotManifest]:
         """What is said of each day's file, as of now."""
         decisions = self.table.columns
         withheld = tuple(Withheld(name=name, explanation=decisions[name].explanation) for name in self.table.withheld)
@@ -172,6 +184,7 @@ class _Publication:
                     for name, dtype in file.schema.items()
                 ),
                 withheld=withheld,
+                erased_rows=erased[day],
                 policy_digest=self.policy.digest,
                 key_id=self.pseudonyms.key_id,
                 read_at=read_at,
@@ -185,7 +198,7 @@ def _prepare(table: str, settings: Settings) -> _Publication:
     policy = policies.load(settings.policies / policies.SHOP)
     decisions = policy.table(table)
     store = SnapshotStore(settings.snapshots)
-    return _Publication(policy, decisions, pseudonyms.load(settings), store, settings.zone)
+    return _Publication(policy, decisions, pseudonyms.load(settings), tombstones.load(settings), store, settings.zone)
 
 
 def _windows(first: date, last: date) -> Iterator[list[date]]:

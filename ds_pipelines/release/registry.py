@@ -28,6 +28,7 @@ from ds_pipelines.release import manifest as manifests
 from ds_pipelines.release.manifest import INPUTS, PREDICTIONS, VERDICT, code_of, contract_of
 from ds_pipelines.scoring import model as models
 from ds_pipelines.settings import quiet_libraries
+from ds_pipelines.snapshots.ledger import Ledger
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -110,13 +111,15 @@ def import_release(path: Path, job: ScoringJob, settings: Settings) -> ImportedR
     folder = _accepted(manifest, settings)
     shown = None
     if folder.exists():
-        _require_files(manifest, folder)
+        _require_files(manifest, folder, settings)
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as draft:
             whole = Path(draft) / "whole"
+            if (reason := evidence_ledger(settings).entries().get(f"{manifest.digest}/{PREDICTIONS}")) is not None:
+                raise ReleaseRefusedError(manifest.name, PREDICTIONS, f"the evidence that was offered, but {reason}")
             _copy(manifest, settings.registry_artifacts / "offered" / manifest.digest, whole)
-            _require_files(manifest, whole)
+            _require_files(manifest, whole, settings)
             shown = _require_faithful(manifest, job, whole, settings)
             whole.rename(folder)
     version = _register(client, manifest, folder)
@@ -140,7 +143,7 @@ def champion(job: ScoringJob, settings: Settings) -> Champion:
     if manifest.digest != digest:
         raise ReleaseRefusedError(job.name, MANIFEST, "the manifest that the registry names")
     _require_job(manifest, job)
-    _require_files(manifest, folder)
+    _require_files(manifest, folder, settings)
     return Champion(manifest, folder, int(client.get_model_version_by_alias(job.name, ALIAS).version))
 
 
@@ -175,13 +178,25 @@ def _copy(manifest: ReleaseManifest, offered: Path, target: Path) -> None:
     manifests.dump(manifest, target / MANIFEST)
 
 
-def _require_files(manifest: ReleaseManifest, folder: Path) -> None:
-    """Every file that the manifest names with its hash, and no other."""
+def evidence_ledger(settings: Settings) -> Ledger:
+    """Held-out predictions that were removed because of the persons in them, as `<release>/<path>`.
+
+    A release in use serves on without them: its model and its code are verified as before. It cannot be taken over
+    anew, because its faithfulness cannot be shown.
+    """
+    return Ledger(settings.registry_artifacts / "withdrawn")
+
+
+def _require_files(manifest: ReleaseManifest, folder: Path, settings: Settings) -> None:
+    """Every file that the manifest names with its hash, except for withdrawn evidence, and no other."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
     for name in sorted(found - manifest.files.keys() - {MANIFEST}):
         raise ReleaseRefusedError(manifest.name, name, "no file that the manifest does not name")
+    withdrawn = evidence_ledger(settings).entries()
     for name, file in manifest.files.items():
         path = folder / name
+        if name == PREDICTIONS and f"{manifest.digest}/{name}" in withdrawn and not path.exists():
+            continue
         if path.is_symlink() or not path.is_file() or sha256(path.read_bytes()).hexdigest() != file.sha256:
             raise ReleaseRefusedError(manifest.name, name, "the bytes that were released, by their SHA-256")
 

@@ -84,9 +84,7 @@ def _replace(
     release: str,
     inputs: Sequence[Input],
 ) -> Receipt:
-    lock = f"ds_pipelines delivery {job.name} {day}"
-    cursor.execute(SESSION_SQL)
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (lock,))
+    hold(cursor, job, day)
     replaced = _retire_receipt(cursor, job, day)
     table = sql.Identifier(job.table)
     cursor.execute(sql.SQL("DELETE FROM {} WHERE day = %s").format(table), (day,))
@@ -112,6 +110,13 @@ def _replace(
     )
     row = cursor.fetchone() or ()
     return Receipt(**dict(zip(receipt.COLUMNS, row, strict=True)))
+
+
+def hold(cursor: extensions.cursor, job: ScoringJob, day: date) -> None:
+    """Makes this transaction the only one that changes the job's day, and rows print in one way in it."""
+    lock = f"ds_pipelines delivery {job.name} {day}"
+    cursor.execute(SESSION_SQL)
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (lock,))
 
 
 def checksum(cursor: extensions.cursor, job: ScoringJob, day: date) -> str:

@@ -81,7 +81,7 @@ def ensure(jobs: Iterable[ScoringJob], settings: Settings) -> None:
             elif found != expected:
                 raise ServingTableDiffersError(job.table, expected, found)
         if made:
-            _grant(cursor, made, settings)
+            grant(cursor, made, settings)
 
 
 def _columns(cursor: psycopg2.extensions.cursor, table: str) -> list[str]:
@@ -124,7 +124,7 @@ def _table(job: ScoringJob) -> sql.Composed:
     )
 
 
-def _grant(cursor: psycopg2.extensions.cursor, made: list[str], settings: Settings) -> None:
+def grant(cursor: psycopg2.extensions.cursor, made: list[str], settings: Settings) -> None:
     """Lets the consumers' role read, if the server knows it: on a server of the user's own it may not exist yet."""
     consumer = _consumer(settings)
     cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (consumer,))

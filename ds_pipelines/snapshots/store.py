@@ -3,6 +3,8 @@
     objects/ab/<sha256>.parquet      a snapshot; its name is the SHA-256 of its bytes, and it never changes
     published/<table>/<day>.json     its manifest; a day published anew gets another. In the folder's name, whatever is
                                      no ASCII letter, digit, _ or $ of the table's is percent-encoded
+    generation                       the name of the folder of manifests, once it is another than `published`
+    withdrawn                        digests of what was removed on purpose, and why
     staging/<name>/                  what a running extract has written so far; nobody reads it
 
 What belongs here: writing, publishing and finding files. What does not: what they contain, or who may have them.
@@ -36,6 +38,7 @@ from pydantic import ValidationError
 from ds_pipelines.errors import (
     DamagedManifestError,
     DiskFullError,
+    ErasedSnapshotError,
     MalformedDigestError,
     UnknownExtractError,
     UnknownSnapshotError,
@@ -44,9 +47,10 @@ from ds_pipelines.errors import (
 )
 from ds_pipelines.evidence import SnapshotManifest
 from ds_pipelines.snapshots.digest import logical_digest
+from ds_pipelines.snapshots.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     import polars as pl
@@ -78,8 +82,27 @@ class Written:
 class SnapshotStore:
     """The store in one folder, which is made when something is first staged; only its owner can enter it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, generation: str | None = None) -> None:
+        """The store as it is published; `generation` names another folder of manifests, not yet or no longer so."""
         self.root = root
+        self.withdrawn = Ledger(root / "withdrawn")
+        self._generation = generation
+
+    @property
+    def generation(self) -> str:
+        """The folder of the manifests."""
+        if self._generation is not None:
+            return self._generation
+        try:
+            return (self.root / "generation").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return "published"
+
+    def switch(self, generation: str) -> None:
+        """Publishes another folder of manifests in place of this one: every table, in one step."""
+        draft = self.root / ".generation"
+        draft.write_text(generation, encoding="utf-8")
+        _move([(draft, self.root / "generation")])
 
     def tables(self) -> list[str]:
         """The tables of which something is published, by name."""
@@ -118,12 +141,39 @@ class SnapshotStore:
 
         Raises:
             MalformedDigestError: this is no digest.
+            ErasedSnapshotError: it was removed on purpose.
             UnknownSnapshotError: there is no snapshot of this digest.
         """
         path = self._object(digest)
         if not path.exists():
+            if (reason := self.withdrawn.entries().get(digest)) is not None:
+                raise ErasedSnapshotError(digest, reason)
             raise UnknownSnapshotError
         return path
+
+    def digests(self) -> set[str]:
+        """Every snapshot that is stored, whether a manifest names it or not."""
+        return {path.stem for path in self._objects.glob("*/*.parquet")}
+
+    def withdraw(self, digests: Iterable[str], reason: str) -> None:
+        """Removes snapshots for good, after noting why: a later question for one is answered with the reason."""
+        digests = sorted(digests)
+        self.withdrawn.add(dict.fromkeys(digests, reason))
+        self.discard(digests)
+
+    def discard(self, digests: Iterable[str]) -> None:
+        """Removes snapshots that nothing names; the same content may come back."""
+        paths = [self._object(digest) for digest in digests]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        _sync({path.parent for path in paths if path.parent.exists()})
+
+    def unpublish(self, manifests: Iterable[SnapshotManifest]) -> None:
+        """Removes manifests; their snapshots stay."""
+        paths = [self._published / manifest.table / f"{manifest.day}.json" for manifest in manifests]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        _sync({path.parent for path in paths if path.parent.exists()})
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:
@@ -152,7 +202,7 @@ class SnapshotStore:
 
     @property
     def _published(self) -> Path:
-        return self.root / "published"
+        return self.root / self.generation
 
     @property
     def _staging(self) -> Path:

@@ -58,6 +58,11 @@ def tracked(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Set
 @pytest.fixture(scope="session")
 def experiment(tracked: Settings) -> Experiment:
     """Snapshots until the day after the held-out one, and what an experiment reads from them."""
+    return publish_and_read(tracked)
+
+
+def publish_and_read(tracked: Settings) -> Experiment:
+    """As `experiment`, in any installation."""
     from ds_pipelines.extract import publish
     from ds_pipelines.snapshots.store import SnapshotStore
 
