@@ -39,12 +39,13 @@ def command(settings: Settings) -> CommandLine:
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line on the error stream, which is all there is of it."""
+    """The one line on the error stream; only lines to paste somewhere may follow it, indented."""
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    [line] = done.stderr.splitlines()
+    line, *draft = done.stderr.splitlines()
     assert line.startswith("error: ")
-    assert line.endswith(".")
+    assert line.endswith(":" if draft else ".")
+    assert [each for each in draft if not each.startswith("    ")] == []
     return line
 
 

@@ -251,14 +251,16 @@ def test_policies_can_be_loaded(page: Path, tmp_path: Path) -> None:
         assert policy.load(path).tables
 
 
-def test_the_how_to_shows_every_treatment(tmp_path: Path) -> None:
+def test_the_policies_of_the_docs_show_every_treatment(tmp_path: Path) -> None:
     from ds_pipelines.extract import policy, treatments
 
-    path = tmp_path / "gym.yaml"
-    path.write_text(blocks(POLICY_PAGES[1], "yaml")[0])
-    columns = [column for table in policy.load(path).tables.values() for column in table.columns.values()]
-    every = set(get_args(get_args(treatments.Treatment)[0]))
-    assert {type(column.treatment) for column in columns} == every
+    shown = set()
+    for number, text in enumerate(text for page in POLICY_PAGES for text in blocks(page, "yaml")):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text)
+        tables = policy.load(path).tables.values()
+        shown |= {type(column.treatment) for table in tables for column in table.columns.values()}
+    assert shown == set(get_args(get_args(treatments.Treatment)[0]))
 
 
 # ---------------------------------------------------------------- the tutorial's experiment
