@@ -6,6 +6,7 @@ tokens as lemmas, reached only by texts in which one of the words occurs at all.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from presidio_analyzer.context_aware_enhancers import LemmaContextAwareEnhancer
     from spacy.tokens import Doc
 
+COLON = re.compile(":")
 Scored = tuple[str, int, int, float]
 """A finding: its entity, where it starts and ends (in characters), its score."""
 
@@ -49,7 +51,7 @@ class ContextWords:
         for entity, start, end, score, words in found:
             present = [word for word in words if word in lowered or not word.isascii()]
             if present and surroundings is None:
-                surroundings = _Surroundings(self._tokenize(text), self._is_keyword)
+                surroundings = _Surroundings(text, self._tokenize(text), self._is_keyword)
             if present and surroundings is not None and self._supported(surroundings, start, present):
                 scored.append((entity, start, end, self._raised(score)))
             else:
@@ -74,23 +76,26 @@ class ContextWords:
 class _Surroundings:
     """The keywords of one text, by place. A token that holds a colon counts by its parts, wherever these occur."""
 
-    def __init__(self, tokens: Doc, is_keyword: Callable[[str], bool]) -> None:
+    def __init__(self, text: str, tokens: Doc, is_keyword: Callable[[str], bool]) -> None:
         self._tokens = tokens
-        self._ends = [token.idx + len(token) for token in tokens]
+        self._ends: list[int] = tokens.to_array(["IDX", "LENGTH"]).sum(axis=1).tolist()
         self._is_keyword = is_keyword
         self._parts: set[str] = set()
-        if ":" in tokens.text:
-            for token in tokens:
-                if ":" in token.lower_ and is_keyword(token.lower_):
-                    self._parts.update(token.lower_.split(":"))
+        for colon in COLON.finditer(text):
+            lemma = tokens[self._token_at(colon.start())].lower_
+            if is_keyword(lemma):
+                self._parts.update(lemma.split(":"))
 
     def before(self, start: int, count: int) -> list[str]:
         """Return up to `count` keywords from the token at `start` backwards, that token's own included."""
-        return self._walk(range(bisect_right(self._ends, start), -1, -1), count)
+        return self._walk(range(self._token_at(start), -1, -1), count)
 
     def after(self, start: int, count: int) -> list[str]:
         """Return up to `count` keywords from the token at `start` onwards, that token's own included."""
-        return self._walk(range(bisect_right(self._ends, start), len(self._ends)), count)
+        return self._walk(range(self._token_at(start), len(self._ends)), count)
+
+    def _token_at(self, place: int) -> int:
+        return bisect_right(self._ends, place)
 
     def _walk(self, places: range, count: int) -> list[str]:
         found: list[str] = []

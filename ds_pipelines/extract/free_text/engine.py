@@ -9,6 +9,8 @@ tokens stand in for them.
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from presidio_analyzer.predefined_recognizers import EmailRecognizer, SpacyRecog
 from ds_pipelines.errors import LanguageModelError, RecognizerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spacy.language import Language
     from spacy.tokens import Doc
@@ -50,12 +52,25 @@ def _suffixes() -> Any:
 def default_recognizers() -> list[EntityRecognizer]:
     """Return Presidio's default recognisers for English that need no language model, in Presidio's order."""
     registry = RecognizerRegistry()
-    registry.load_predefined_recognizers(languages=[LANGUAGE])
+    with _quiet():
+        registry.load_predefined_recognizers(languages=[LANGUAGE])
     return [
         OfflineEmailRecognizer(context=found.context) if type(found) is EmailRecognizer else found
         for found in registry.recognizers
         if not isinstance(found, SpacyRecognizer)
     ]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Presidio from warning about each recogniser of another language that it leaves out."""
+    logger = logging.getLogger("presidio-analyzer")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def custom_recognizers(configuration: Iterable[Mapping[str, Any]]) -> list[EntityRecognizer]:

@@ -10,7 +10,7 @@ digits, a recogniser unlike those that the gates were derived from, an engine wi
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import polars as pl
 from presidio_analyzer import PatternRecognizer
@@ -20,6 +20,7 @@ from ds_pipelines.extract.free_text import phones
 from ds_pipelines.extract.free_text.context import ContextWords
 from ds_pipelines.extract.free_text.engine import LANGUAGE, build_engine
 from ds_pipelines.extract.free_text.evaluation import Evaluation, retellable, without_duplicates
+from ds_pipelines.extract.free_text.findings import FINDINGS, Finding
 from ds_pipelines.extract.free_text.gates import BLANKS, DIGIT_RUN, gate_of, unusual
 
 if TYPE_CHECKING:
@@ -31,23 +32,7 @@ if TYPE_CHECKING:
 
     Contextual = tuple[str, int, int, float, Sequence[str]]
 
-FINDINGS = pl.Schema(
-    {"text": pl.UInt32, "entity": pl.String, "start": pl.UInt32, "end": pl.UInt32, "score": pl.Float64}
-)
-"""One row a finding: the text's position in the column, the entity, where it starts and ends in characters, its score;
-by text, and within a text in the order in which Presidio returns them."""
-
-
 NEVER = r"[^\s\S]"
-
-
-class Finding(NamedTuple):
-    """A place in a text: its entity, start and end in characters, and the score from 0 to 1."""
-
-    entity: str
-    start: int
-    end: int
-    score: float
 
 
 class PatternFinder:
@@ -87,7 +72,7 @@ class PatternFinder:
         """Return what is found in each text of a string column; null texts hold nothing.
 
         Returns:
-            A frame as described by `FINDINGS`.
+            A frame as described by `findings.FINDINGS`.
         """
         columns: tuple[list[int], list[str], list[int], list[int], list[float]] = ([], [], [], [], [])
         for row, text, tokens in self._looked_at(texts.cast(pl.String)):
@@ -107,22 +92,28 @@ class PatternFinder:
             found[row].append(Finding(*finding))
         return found
 
+    def opened(self, texts: pl.Series) -> pl.DataFrame:
+        """Return the texts for which some gate opens: `row`, `text`, its `tokens`, whether it is `unusual`."""
+        text = pl.col("text")
+        gated = (
+            texts.rename("text")
+            .to_frame()
+            .with_row_index("row")
+            .lazy()
+            .with_columns(tokens=text.str.extract_all(self._token_gate), unusual=text.str.contains(unusual()))
+        )
+        whole = text.str.contains(self._text_gate)
+        return gated.filter((pl.col("tokens").list.len() > 0) | pl.col("unusual") | whole).collect()
+
     def _looked_at(self, texts: pl.Series) -> Iterator[tuple[int, str, list[str] | None]]:
         """Yield row, text and tokens of every text that may hold something; no tokens where all of Presidio is due."""
-        frame = texts.rename("text").to_frame().with_row_index("row")
         if self._all_presidio:
-            for row, text in frame.drop_nulls().iter_rows():
-                yield row, text, None
+            for row, text in enumerate(texts):
+                if text is not None:
+                    yield row, text, None
             return
-        text = pl.col("text")
-        gated = frame.lazy().with_columns(
-            tokens=text.str.extract_all(self._token_gate),
-            unusual=text.str.contains(unusual()),
-            whole=text.str.contains(self._text_gate),
-        )
-        opened = gated.filter((pl.col("tokens").list.len() > 0) | pl.col("unusual") | pl.col("whole"))
-        for row, value, tokens, is_unusual, _ in opened.collect().iter_rows():
-            yield row, value, None if is_unusual else tokens
+        for row, text, tokens, is_unusual in self.opened(texts).iter_rows():
+            yield row, text, None if is_unusual else tokens
 
     def _search(self, text: str, tokens: list[str] | None) -> list[Scored]:
         if tokens is None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberMatcher, phonenumbermatcher
 from presidio_analyzer.predefined_recognizers import PhoneRecognizer
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 library: Any = phonenumbermatcher  # its stubs leave out what is private
 metadata_of: Any = PhoneMetadata.metadata_for_region
 
-DERIVED_FROM = "2575a009992c659b"
+DERIVED_FROM = "091ad7647c772eac"
 """Digest of the code that this module retells: the matcher's and Presidio's loop over regions."""
 
 LONGEST_CANDIDATES = 4_000
@@ -42,7 +42,11 @@ PUNCTUATION = (
     "\\-x\u2010-\u2015\u2212\u30fc\uff0d-\uff0f \u00a0\u00ad\u200b\u2060\u3000"
     "()\uff08\uff09\uff3b\uff3d.\\[\\]/~\u2053\u223c\uff5e"
 )
+BEGINNING = re.compile(
+    rf"[\d{library._LEAD_CLASS_CHARS}]"
+)  # found faster than the library's pattern, and it is the same
 PLAIN = re.compile(r"[0-9 .()/\-]*\Z")
+PLAIN_WITH_PLUS = re.compile(r"[+]?[0-9 .()/\-]*\Z")
 NOT_DIGITS = re.compile("[^0-9]+")
 DIGITS_IN_A_BLOCK = 20  # the limits of the library's pattern: digits in a block, and blocks
 TYPES = (
@@ -64,7 +68,7 @@ def understood(recognizer: EntityRecognizer) -> bool:
 @lru_cache(maxsize=1)
 def _code() -> str:
     retold = [inspect.getsource(PhoneNumberMatcher), inspect.getsource(PhoneRecognizer.analyze)]
-    patterns = [library._PATTERN, library._SECOND_NUMBER_START_PATTERN, *library._INNER_MATCHES]
+    patterns = [library._PATTERN, library._SECOND_NUMBER_START_PATTERN, *library._INNER_MATCHES, library._LEAD_PATTERN]
     return sha256("\n".join(retold + [pattern.pattern for pattern in patterns]).encode()).hexdigest()[:16]
 
 
@@ -81,7 +85,7 @@ class PhoneSearch:
 
         Spans that lie within another one may be missing: Presidio drops them, because all have one score.
         """
-        candidates = _Candidates(text)
+        candidates = _Candidates(text, self._fewest)
         listed = candidates.all()
         if candidates.characters > LONGEST_CANDIDATES:
             return None
@@ -90,46 +94,61 @@ class PhoneSearch:
             for region, possible in self._possible
         ]
         if not all(candidate.closed for candidate in listed):
-            return sorted(self._by_region(candidates, matchers, 0, len(text)))
+            return sorted(self._by_region(candidates, matchers, (0, len(text)), None))
         found: set[tuple[int, int]] = set()
         for candidate in listed:
+            within = candidate.start, candidate.end
             if not candidate.attempts:
                 continue
-            if any(
-                self._is_number(matcher, possible, candidate.text, candidate.start) for matcher, possible in matchers
-            ):
-                found.add((candidate.start, candidate.end))
-            else:
-                found |= self._by_region(candidates, matchers, candidate.start, candidate.end)
+            if any(_is_number(matcher, possible, candidate.attempts[0]) for matcher, possible in matchers):
+                found.add(within)
+            elif len(candidate.attempts) > 1:
+                found |= self._by_region(candidates, matchers, within, refused=within)
         return sorted(found)
 
     def _by_region(
-        self, candidates: _Candidates, matchers: Sequence[Matcher], begin: int, end: int
+        self,
+        candidates: _Candidates,
+        matchers: Sequence[Matcher],
+        within: tuple[int, int],
+        refused: tuple[int, int] | None,
     ) -> set[tuple[int, int]]:
-        """Return what the library's loop finds between two places: after a match, each region goes its own way."""
+        """Return what the library's loop finds between two places: after a match, each region goes its own way.
+
+        `refused` is a place that is known to be no number for any region.
+        """
         found = set()
         for matcher, possible in matchers:
-            position = begin
-            while (candidate := candidates.after(position)) is not None and candidate.start < end:
+            position = within[0]
+            while (candidate := candidates.after(position)) is not None and candidate.start < within[1]:
                 position = candidate.end
-                for group, offset in candidate.attempts:
-                    if self._is_number(matcher, possible, group, candidate.start + offset):
-                        position = candidate.start + offset + len(group)
-                        found.add((candidate.start + offset, position))
+                for attempt in candidate.attempts:
+                    span = attempt.start, attempt.end
+                    if span != refused and _is_number(matcher, possible, attempt):
+                        position = attempt.end
+                        found.add(span)
                         break
         return found
 
-    def _is_number(self, matcher: PhoneNumberMatcher, possible: re.Pattern[str], group: str, start: int) -> bool:
-        if PLAIN.match(group):
-            digits = NOT_DIGITS.sub("", group)
-            if len(digits) < self._fewest or not possible.match(digits):
-                return False
-        return matcher._parse_and_verify(group, start) is not None
+
+def _is_number(matcher: PhoneNumberMatcher, possible: re.Pattern[str], attempt: _Attempt) -> bool:
+    if attempt.digits is not None and not possible.match(attempt.digits):
+        return False
+    return matcher._parse_and_verify(attempt.text, attempt.start) is not None
+
+
+class _Attempt(NamedTuple):
+    """A part of a candidate that may be a number by itself; its digits, where it has nothing but simple punctuation."""
+
+    start: int
+    end: int
+    text: str
+    digits: str | None
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A part of a text that looks like a number, and the groups of it that the library tries, with their offsets.
+    """A part of a text that looks like a number, and the parts of it that the library tries, in its order.
 
     From inside a closed candidate, no search leads beyond its end: it has no extension, was not trimmed, and is too
     short for the limits of the library's pattern. So when one region takes the whole of it, whatever another region
@@ -137,20 +156,17 @@ class _Candidate:
     """
 
     start: int
-    text: str
-    attempts: tuple[tuple[str, int], ...]
+    end: int
+    attempts: Sequence[_Attempt]
     closed: bool
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.text)
 
 
 class _Candidates:
     """What looks like a number from some position on, found once whichever region asks."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fewest_digits: int) -> None:
         self._text = text
+        self._fewest = fewest_digits
         self._found: dict[int, _Candidate | None] = {}
         self.characters = 0
 
@@ -170,18 +186,28 @@ class _Candidates:
         return self._found[position]
 
     def _search(self, position: int) -> _Candidate | None:
-        match = library._PATTERN.search(self._text, position)
-        if match is None:
-            return None
+        match = None
+        while match is None:
+            beginning = BEGINNING.search(self._text, position)
+            if beginning is None:
+                return None
+            match = library._PATTERN.match(self._text, beginning.start())
+            position = beginning.start() + 1
         start, whole = match.start(), match.group()
         text = _trimmed(library._SECOND_NUMBER_START_PATTERN, whole)
         self.characters += len(text)
         end = start + len(text)
-        closed = len(whole) <= DIGITS_IN_A_BLOCK and PLAIN.match(whole) is not None
+        closed = len(whole) <= DIGITS_IN_A_BLOCK and PLAIN_WITH_PLUS.match(whole) is not None
         stamp = library._TIME_STAMPS.search(text) and library._TIME_STAMPS_SUFFIX.match(self._text, end)
         if stamp or library._SLASH_SEPARATED_DATES.search(text):
-            return _Candidate(start, text, (), closed)
-        return _Candidate(start, text, ((text, 0), *_inner(text)), closed)
+            return _Candidate(start, end, (), closed)
+        return _Candidate(start, end, list(self._attempts(text, start)), closed)
+
+    def _attempts(self, candidate: str, start: int) -> Iterator[_Attempt]:
+        for text, offset in ((candidate, 0), *_inner(candidate)):
+            digits = NOT_DIGITS.sub("", text) if PLAIN.match(text) else None
+            if digits is None or len(digits) >= self._fewest:
+                yield _Attempt(start + offset, start + offset + len(text), text, digits)
 
 
 def _inner(candidate: str) -> Iterator[tuple[str, int]]:
@@ -210,7 +236,7 @@ def _possible(region: str) -> re.Pattern[str]:
     """
     here = metadata_of(region)
     types = {
-        description.national_number_pattern
+        f"{_of_length(description.possible_length)}(?:{description.national_number_pattern})"
         for code in COUNTRY_CODE_TO_REGION_CODE[here.country_code]
         for description in _types(code)
     }
@@ -218,6 +244,11 @@ def _possible(region: str) -> re.Pattern[str]:
     if here.international_prefix:
         ways.append(f"(?:{here.international_prefix})[1-9][0-9]{{3}}")
     return re.compile("|".join(ways))
+
+
+def _of_length(lengths: Sequence[int]) -> str:
+    """Return a look-ahead for what the library demands of the digits that remain, where it demands any length."""
+    return f"(?=[0-9]{{{min(lengths)},{max(lengths)}}}\\Z)" if lengths else ""
 
 
 def _types(region: str) -> list[Any]:
