@@ -740,3 +740,33 @@ class NotATerminalError(DsPipelinesError):
             f"`ds-pipelines {command}` shows real rows, and so only on a terminal: expected no pipe and no file. "
             "Run it by itself on production's terminal."
         )
+
+
+class RecognizerError(DsPipelinesError):
+    """A custom recogniser of free text cannot be made from its configuration."""
+
+    def __init__(self, number: int, name: str, reason: str) -> None:
+        super().__init__(
+            f"Custom recogniser {number} ({name!r}) is not usable: {reason}. Give it a supported_entity, and patterns "
+            "(name, regex, score) or a deny_list, as in Presidio's own configuration."
+        )
+
+
+class LanguageModelError(DsPipelinesError):
+    """A named spaCy model is not there or cannot be loaded."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(
+            f"Language model {model!r} cannot be loaded ({reason}): expected an installed spaCy model or its folder. "
+            "Install it (models are never downloaded on their own), or leave the policy's model out."
+        )
+
+
+class UnencodableTextError(DsPipelinesError):
+    """A text holds half a surrogate pair: it is no Unicode text, and no database or file can hold it."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(
+            f"Text {row} (counted from 0) holds a lone surrogate: expected Unicode text. "
+            "Decode it anew from its bytes, with errors='replace' if they are damaged."
+        )

@@ -2,8 +2,6 @@
 
 What belongs here: which share of some values holds something that identifies. What does not: finding it in free text
 in order to mask it.
-
-Presidio's e-mail recogniser would download the public-suffix list; here it uses the one that tldextract brings.
 """
 
 from __future__ import annotations
@@ -37,32 +35,6 @@ def recognised(values: Iterable[str]) -> Mapping[str, float]:
 
 @lru_cache(maxsize=1)
 def _engine() -> AnalyzerEngine:
-    import spacy
-    import tldextract
-    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
-    from presidio_analyzer.predefined_recognizers import EmailRecognizer, SpacyRecognizer
+    from ds_pipelines.extract.free_text.engine import build_engine
 
-    suffixes = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
-
-    class OfflineEmailRecognizer(EmailRecognizer):
-        def validate_result(self, pattern_text: str) -> bool:
-            return bool(suffixes(pattern_text).fqdn)
-
-    class BlankEngine(SpacyNlpEngine):
-        def __init__(self) -> None:
-            super().__init__(models=[{"lang_code": LANGUAGE, "model_name": "blank"}])
-            self.nlp = {LANGUAGE: spacy.blank(LANGUAGE)}  # type: ignore[assignment]  # so declared by Presidio
-
-    registry = RecognizerRegistry()
-    registry.load_predefined_recognizers(languages=[LANGUAGE])
-    chosen = [
-        OfflineEmailRecognizer() if type(recogniser) is EmailRecognizer else recogniser
-        for recogniser in registry.recognizers
-        if not isinstance(recogniser, SpacyRecognizer)
-    ]
-    return AnalyzerEngine(
-        registry=RecognizerRegistry(recognizers=chosen, supported_languages=[LANGUAGE]),
-        nlp_engine=BlankEngine(),
-        supported_languages=[LANGUAGE],
-    )
+    return build_engine()

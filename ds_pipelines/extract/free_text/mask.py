@@ -1,0 +1,77 @@
+"""Findings replaced by what they are: `[PERSON]`, `[EMAIL]`, over a column.
+
+What belongs here: which of overlapping findings names the place, and the replacing. What does not: finding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from ds_pipelines.extract.free_text.findings import FINDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LABELS: Mapping[str, str] = {
+    "EMAIL_ADDRESS": "EMAIL",
+    "PHONE_NUMBER": "PHONE",
+    "CREDIT_CARD": "CARD",
+    "IBAN_CODE": "IBAN",
+    "IP_ADDRESS": "IP",
+    "DATE_TIME": "DATE",
+}
+LEAST_SCORE = 0.3
+"""Findings below this score are Presidio's guesses without any context (any nine digits may be a passport)."""
+
+
+def merged(*findings: pl.DataFrame, least_score: float = LEAST_SCORE) -> pl.DataFrame:
+    """Return the places to mask: findings of one or more searches, overlapping ones joined, by text and place.
+
+    A joined place spans all of its findings and bears the entity of the surest, then longest, then first of them.
+
+    Args:
+        findings: frames as described by `findings.FINDINGS`, over the same texts.
+        least_score: findings below it are left out.
+    """
+    places = (
+        pl.concat(findings)
+        .filter(pl.col("score") >= least_score)
+        .sort("text", "start", "end")
+        .with_columns(reached=pl.col("end").cum_max().shift(1).over("text"))
+        .with_columns(group=(pl.col("reached").is_null() | (pl.col("start") >= pl.col("reached"))).cum_sum())
+        .with_columns(length=pl.col("end") - pl.col("start"))
+    )
+    surest = pl.col("entity").sort_by("score", "length", descending=True, maintain_order=True).first()
+    joined = places.group_by("text", "group", maintain_order=True).agg(
+        surest, pl.col("start").min(), pl.col("end").max(), pl.col("score").max()
+    )
+    return joined.select(FINDINGS.names()).cast(FINDINGS)
+
+
+def masked(texts: pl.Series, places: pl.DataFrame) -> pl.Series:
+    """Return the texts with every place replaced by its entity in brackets; null stays null.
+
+    Args:
+        texts: a string column.
+        places: what to replace, as `merged` returns it: by text and place, not overlapping.
+    """
+    if places.is_empty():
+        return texts
+    frame = texts.rename("value").to_frame().with_row_index("text")
+    pieces = (
+        places.with_columns(
+            begin=pl.col("end").shift(1, fill_value=0).over("text"),
+            label="[" + pl.col("entity").replace(dict(LABELS)) + "]",
+        )
+        .join(frame, on="text", how="left", maintain_order="left")
+        .with_columns(
+            piece=pl.col("value").str.slice(pl.col("begin"), pl.col("start") - pl.col("begin")) + pl.col("label")
+        )
+        .group_by("text", maintain_order=True)
+        .agg(pl.col("piece").str.join(""), pl.col("end").last(), pl.col("value").first())
+        .select("text", replaced=pl.col("piece") + pl.col("value").str.slice(pl.col("end")))
+    )
+    result = frame.join(pieces, on="text", how="left", maintain_order="left")
+    return result.select(pl.coalesce("replaced", "value").alias(texts.name)).to_series()
