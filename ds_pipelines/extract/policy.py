@@ -65,7 +65,32 @@ class TablePolicy(_Model):
         alias="rows", description="The column that tells the day of a row; None: the whole table, as of the day"
     )
     key: tuple[str, ...] = Field(min_length=1, description="Columns that identify a row; extracts are in their order")
+    person: str | None = Field(None, description="The column that tells whose row it is, where that is somebody's")
+    quasi_identifiers: tuple[str, ...] = Field(
+        (),
+        description="Columns of the extract that together could single somebody out, for who knows them from elsewhere",
+    )
+    k: int | None = Field(
+        None, strict=True, ge=2, description="So many persons share each combination of them, at least"
+    )
+    sensitive: tuple[str, ...] = Field((), description="Columns of the extract that nobody should learn of somebody")
     columns: dict[str, ColumnPolicy] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _of_persons(self) -> Self:
+        person = self.columns.get(self.person) if self.person else None
+        if self.person is not None and (person is None or not isinstance(person.treatment, Pseudonym)):
+            raise ValueError(f"{self.person!r}, which tells the person, must be among the columns and a pseudonym")
+        for role, names in (("quasi-identifier", self.quasi_identifiers), ("sensitive column", self.sensitive)):
+            for name in names:
+                column = self.columns.get(name)
+                if column is None or not column.treatment.visible or isinstance(column.treatment, Pseudonym):
+                    raise ValueError(f"{role} {name!r} must be a column of the extract, and no pseudonym")
+        if fixed := sorted({*self.quasi_identifiers} & {*self.key, self.by_day}):
+            raise ValueError(f"quasi-identifier {fixed[0]!r} must be neither of the key nor tell the day of a row")
+        if (self.k is None) != (not self.quasi_identifiers):
+            raise ValueError("k and quasi_identifiers are declared together: so many share each combination")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

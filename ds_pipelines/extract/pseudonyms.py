@@ -36,6 +36,10 @@ KEY_BYTES = 24
 CHARACTERS = 32
 """Of a pseudonym, 4 bits each: a billion identifiers of a domain collide with a probability of about 10⁻²¹."""
 
+_REPEATED = 2
+"""Where each identifier stands so often on average, hashing them once and joining is faster than hashing them all."""
+_PSEUDONYM = "the pseudonym of it, by a name that is longer than any column's can be: 63 bytes"
+
 
 class Pseudonyms:
     """The pseudonyms that one secret gives. Does not show the secret, however it is printed."""
@@ -67,9 +71,19 @@ class Pseudonyms:
         """
         if not (identifiers.dtype.is_integer() or identifiers.dtype == pl.String):
             raise TypeError(f"identifiers are integers or text, not {identifiers.dtype}")
-        value = pl.lit(identifiers).cast(pl.String)
+        name = identifiers.name
+        distinct = identifiers.unique()
+        if distinct.len() * _REPEATED > identifiers.len():
+            return self._hashed(identifiers, domain)
+        known = pl.DataFrame([distinct, self._hashed(distinct, domain).alias(_PSEUDONYM)])
+        every = identifiers.to_frame().join(known, on=name, how="left", nulls_equal=True, maintain_order="left")
+        return every[_PSEUDONYM].alias(name)
+
+    def _hashed(self, identifiers: pl.Series, domain: str) -> pl.Series:
+        # A column and not a literal: of a literal, the batch that the driver made is never freed.
+        value = pl.first().cast(pl.String)
         hashed = plh.concat_str([pl.lit(self._key(domain)), value]).chash.blake3().str.head(CHARACTERS)
-        return pl.select(hashed.alias(identifiers.name)).to_series()
+        return identifiers.to_frame().select(hashed.alias(identifiers.name)).to_series()
 
     def _key(self, domain: str) -> pl.Series:
         if domain not in self._keys:

@@ -1,14 +1,17 @@
-"""The extract: read production by the policy, transform, check what was written, publish.
+"""The extract: read production by the policy, transform, stage, prove, publish.
 
 What belongs here: the order of these steps for days and for tables of current state. What does not: each of the steps,
 and when they happen.
 
-Rows are published in the order of their key after the transformation: production's own order would tell which pseudonym
-stands for the older customer, and row for row undo the pseudonyms for anyone who knows one table's order.
+A table of current state, and a day by itself, stream: one thread reads while another transforms and spills, and then
+one sorts buckets while another writes them (`order`), so that memory does not grow with the rows. Many small days are
+read by one query and held together, which is faster; if they turn out not to be small, each is streamed after all. Both
+ways give the same bytes.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,24 +23,35 @@ from ds_pipelines.errors import AmbiguousKeyError, RowsOfError, UnknownDayError,
 from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import pseudonyms, source
+from ds_pipelines.extract.examine import Examination
+from ds_pipelines.extract.order import Ordering, columns_of_order
+from ds_pipelines.extract.stream import ahead
 from ds_pipelines.extract.transform import transform
+from ds_pipelines.extract.treatments import Pseudonym
 from ds_pipelines.snapshots.store import SnapshotStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ds_pipelines.extract.policy import Policy, TablePolicy
+    from ds_pipelines.extract.proofs import Proofs
     from ds_pipelines.extract.pseudonyms import Pseudonyms
+    from ds_pipelines.extract.source import Readable, Source
     from ds_pipelines.settings import Settings
-    from ds_pipelines.snapshots.store import Stage, Written
+    from ds_pipelines.snapshots.parquet import Written
+    from ds_pipelines.snapshots.store import Stage
+
+    Told = Callable[[Proofs], None]
 
 WINDOW_DAYS = 100
-"""How many days one query reads: one scan instead of a hundred, and memory that does not grow with the history."""
+"""How many days one query reads: one scan instead of a hundred."""
+HELD_ROWS = 200_000
+"""Rows of a window that are held in memory; if there are more, its days are streamed one by one."""
 
 
-def extract_day(table: str, day: date, settings: Settings) -> SnapshotManifest:
+def extract_day(table: str, day: date, settings: Settings, on_proofs: Told | None = None) -> SnapshotManifest:
     """Publishes the rows of one business day; as `extract_days`."""
-    [manifest] = extract_days(table, day, day, settings)
+    [manifest] = extract_days(table, day, day, settings, on_proofs=on_proofs)
     return manifest
 
 
@@ -46,38 +60,39 @@ def extract_days(
     first: date,
     last: date,
     settings: Settings,
+    *,
     on_day: Callable[[SnapshotManifest], None] | None = None,
+    on_proofs: Told | None = None,
 ) -> list[SnapshotManifest]:
     """Publishes the rows of each business day from first to last, both included; a day without rows is published empty.
 
     A day that is published already is replaced; with the same rows it keeps its digest. Days become visible some at a
-    time, each whole. `on_day` is called once for each when it is visible.
+    time, each whole, and none before what is published with it was proved to give nobody away.
+
+    Args:
+        table: A table that the policy extracts by day.
+        first: The first business day.
+        last: The last, included.
+        settings: Where production, the policy and the snapshots are.
+        on_day: Called once for each day when it is visible.
+        on_proofs: Called once with what was proved, be it that a proof failed.
 
     Raises:
         UndeclaredTableError, RowsOfError: the policy does not name the table, or does not extract it by day.
         UnknownDayError: a day cannot be extracted, or the last is before the first.
-        AmbiguousKeyError, UnpublishableError: what was read cannot be published; it stays invisible.
+        AmbiguousKeyError, UnpublishableError, ProofFailedError: what was read cannot be published; it stays invisible.
         PolicyError, MissingSecretError, DiskFullError, and the errors of `source`.
     """
     publication = _prepare(table, settings)
-    if (by_day := publication.table.by_day) is None:
+    if publication.table.by_day is None:
         raise RowsOfError(table, by_day=False)
     first, last = settings.require_day(first), settings.require_day(last)
     if last < first:
         raise UnknownDayError(str(last), str(first), str(settings.last_extractable_day()))
     published: list[SnapshotManifest] = []
-    with source.connect("extract", settings) as session, publication.store.stage() as stage:
-        readable = session.readable(publication.policy, table)
+    with _making(publication, settings, on_proofs) as making:
         for days in _windows(first, last):
-            read_at = datetime.now(UTC)
-            frame = session.read(readable, since=days[0], until=days[-1])
-            rows_of = _split(publication.transformed(frame), by_day, days, settings)
-            written = {day: publication.written(stage, rows, day) for day, rows in rows_of}
-            if (rows_written := sum(each.rows for each in written.values())) != frame.height:
-                reason = f"{frame.height} rows were read until {days[-1]}, and {rows_written} fall on the days"
-                raise UnpublishableError(table, days[0], reason)
-            manifests = publication.manifests(written, read_at)
-            stage.publish(manifests)
+            manifests = making.published(making.of_days(days))
             published += manifests
             if on_day is not None:
                 for manifest in manifests:
@@ -85,7 +100,7 @@ def extract_days(
     return published
 
 
-def extract_state(table: str, settings: Settings) -> SnapshotManifest:
+def extract_state(table: str, settings: Settings, on_proofs: Told | None = None) -> SnapshotManifest:
     """Publishes a whole table as it is now, under the business's today: never under an earlier day.
 
     Raises:
@@ -95,15 +110,8 @@ def extract_state(table: str, settings: Settings) -> SnapshotManifest:
     publication = _prepare(table, settings)
     if publication.table.by_day is not None:
         raise RowsOfError(table, by_day=True)
-    with source.connect("extract", settings) as session, publication.store.stage() as stage:
-        readable = session.readable(publication.policy, table)
-        day, read_at = settings.now().date(), datetime.now(UTC)
-        frame = session.read(readable)
-        written = publication.written(stage, publication.transformed(frame), day)
-        if written.rows != frame.height:
-            raise UnpublishableError(table, day, f"{frame.height} rows were read and {written.rows} written")
-        [manifest] = publication.manifests({day: written}, read_at)
-        stage.publish([manifest])
+    with _making(publication, settings, on_proofs) as making:
+        [manifest] = making.published({settings.now().date(): making.streamed(None)})
     return manifest
 
 
@@ -117,54 +125,148 @@ class _Publication:
     store: SnapshotStore
     zone: str
 
-    def transformed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """What may be published, in the order of its key."""
-        rows = transform(frame, self.table, self.pseudonyms, zone=self.zone).sort(self.table.key)
-        if rows.select(self.table.key).is_duplicated().any():
-            raise AmbiguousKeyError(self.table.name, self.table.key)
-        return rows
+    def ascending(self, buckets: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """The same rows, once it is sure that each comes after the one before it and none shares a key with another."""
+        columns = columns_of_order(self.table)
+        before = None
+        for bucket in buckets:
+            rows = bucket.select(columns)
+            rows = rows if before is None else pl.concat([before, rows])
+            if not rows[columns[0]].is_sorted():
+                raise UnpublishableError(self.table.name, None, f"the rows are not in the order of {columns[0]}")
+            repeated = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in columns)
+            if rows.select(repeated.slice(1).any()).item():
+                raise AmbiguousKeyError(self.table.name, self.table.key)
+            before = rows.tail(1)
+            yield bucket
 
-    def written(self, stage: Stage, rows: pl.DataFrame, day: date) -> Written:
-        """Writes rows, and checks the file itself rather than the frame that went into it."""
-        written = stage.write(rows)
+    def manifest(self, day: date, file: Written, read_at: datetime) -> SnapshotManifest:
+        """What is said of a day's file, as of now."""
+        decisions = self.table.columns
+        return SnapshotManifest(
+            table=self.table.name,
+            rows_of="day" if self.table.by_day else "state",
+            day=day,
+            rows=file.rows,
+            bytes=file.bytes,
+            digest=file.digest,
+            logical_digest=file.logical_digest,
+            columns=tuple(
+                Column(
+                    name=name,
+                    dtype=str(dtype),
+                    treatment=decisions[name].treatment.label,
+                    explanation=decisions[name].explanation,
+                )
+                for name, dtype in file.schema.items()
+            ),
+            withheld=tuple(
+                Withheld(name=name, explanation=decisions[name].explanation) for name in self.table.withheld
+            ),
+            policy_digest=self.policy.digest,
+            key_id=self.pseudonyms.key_id,
+            read_at=read_at,
+            published_at=datetime.now(UTC),
+        )
+
+
+@dataclass(frozen=True)
+class _Making:
+    """One extract while it is made."""
+
+    publication: _Publication
+    settings: Settings
+    session: Source
+    readable: Readable
+    stage: Stage
+    examination: Examination
+    unlike: list[str]
+    """Columns of which hardly two values are equal."""
+
+    def published(self, staged: Mapping[date, _Staged]) -> list[SnapshotManifest]:
+        """Proves what was staged, and makes it visible."""
+        self.examination.prove({day: each.written for day, each in staged.items()})
+        manifests = [self.publication.manifest(day, each.written, each.read_at) for day, each in staged.items()]
+        self.stage.publish(manifests)
+        return manifests
+
+    def of_days(self, days: list[date]) -> dict[date, _Staged]:
+        """Stages some consecutive days: together if they are small, else each by itself."""
+        if len(days) > 1 and (held := self._held(days)) is not None:
+            return held
+        return {day: self.streamed(day) for day in days}
+
+    def streamed(self, day: date | None) -> _Staged:
+        """Stages a day, or a table of current state, in memory that does not grow with its rows."""
+        read_at = datetime.now(UTC)
+        ordering = Ordering(self.publication.table, self.stage.spill())
+        with ahead(self.session.batches(self.readable, since=day, until=day)) as batches:
+            for batch in batches:
+                ordering.add(self._transformed(batch))
+        try:
+            with ahead(ordering.ordered(), depth=1) as buckets:
+                return _Staged(self._written(self.publication.ascending(buckets)), read_at)
+        finally:
+            ordering.close()
+
+    def _held(self, days: list[date]) -> dict[date, _Staged] | None:
+        """Stages days that fit into memory together; None if they do not."""
+        read_at = datetime.now(UTC)
+        frames, height = [pl.DataFrame(schema=self.readable.dtypes)], 0
+        with ahead(self.session.batches(self.readable, since=days[0], until=days[-1])) as batches:
+            for batch in batches:
+                frames.append(batch)
+                height += batch.height
+                if height > HELD_ROWS:
+                    return None
+        rows = self._transformed(pl.concat(frames, rechunk=True)).sort(columns_of_order(self.publication.table))
+        split = _split(rows, str(self.publication.table.by_day), days, self.settings)
+        return {day: _Staged(self._written(self.publication.ascending([part])), read_at) for day, part in split}
+
+    def _transformed(self, batch: pl.DataFrame) -> pl.DataFrame:
+        publication = self.publication
+        rows = transform(batch, publication.table, publication.pseudonyms, zone=publication.zone)
+        return self.examination.taken(batch, rows)
+
+    def _written(self, batches: Iterable[pl.DataFrame]) -> Written:
+        """Writes rows, and checks the file itself rather than what went into it."""
+        written = self.stage.write_batches(self.examination.schema, batches, unlike=self.unlike)
         footer = pq.read_metadata(written.path)
-        if footer.num_rows != rows.height:
-            reason = f"the file has {footer.num_rows} rows, and {rows.height} were given to it"
-            raise UnpublishableError(self.table.name, day, reason)
-        if footer.schema.names != list(self.table.visible):
-            raise UnpublishableError(self.table.name, day, "the file has other columns than the policy allows")
+        if footer.num_rows != written.rows:
+            reason = f"the file has {footer.num_rows} rows, and {written.rows} were given to it"
+            raise UnpublishableError(self.publication.table.name, None, reason)
+        if footer.schema.to_arrow_schema().names != list(self.publication.table.visible):
+            raise UnpublishableError(
+                self.publication.table.name, None, "the file has other columns than the policy allows"
+            )
         return written
 
-    def manifests(self, written: Mapping[date, Written], read_at: datetime) -> list[SnapshotManifest]:
-        """What is said of each day's file, as of now."""
-        decisions = self.table.columns
-        withheld = tuple(Withheld(name=name, explanation=decisions[name].explanation) for name in self.table.withheld)
-        return [
-            SnapshotManifest(
-                table=self.table.name,
-                rows_of="day" if self.table.by_day else "state",
-                day=day,
-                rows=file.rows,
-                bytes=file.bytes,
-                digest=file.digest,
-                logical_digest=file.logical_digest,
-                columns=tuple(
-                    Column(
-                        name=name,
-                        dtype=str(dtype),
-                        treatment=decisions[name].treatment.label,
-                        explanation=decisions[name].explanation,
-                    )
-                    for name, dtype in file.schema.items()
-                ),
-                withheld=withheld,
-                policy_digest=self.policy.digest,
-                key_id=self.pseudonyms.key_id,
-                read_at=read_at,
-                published_at=datetime.now(UTC),
-            )
-            for day, file in written.items()
-        ]
+
+@dataclass(frozen=True)
+class _Staged:
+    written: Written
+    read_at: datetime
+
+
+@contextmanager
+def _making(publication: _Publication, settings: Settings, on_proofs: Told | None) -> Iterator[_Making]:
+    """Everything that an extract needs; afterwards, what was proved is told and reported."""
+    with (
+        source.connect("extract", settings) as session,
+        source.connect("extract", settings) as second,
+        publication.store.stage() as stage,
+    ):
+        readable = session.readable(publication.policy, publication.table.name)
+        empty = transform(
+            pl.DataFrame(schema=readable.dtypes), publication.table, publication.pseudonyms, zone=publication.zone
+        )
+        examination = Examination(
+            publication.policy, readable, second, schema=empty.schema, store=publication.store, settings=settings
+        )
+        unlike = [name for name, column in publication.table.visible.items() if isinstance(column.treatment, Pseudonym)]
+        examination.tell = on_proofs
+        yield _Making(publication, settings, session, readable, stage, examination, unlike)
+        examination.conclude()
 
 
 def _prepare(table: str, settings: Settings) -> _Publication:

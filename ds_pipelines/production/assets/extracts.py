@@ -1,7 +1,7 @@
 """Anonymized extracts: one asset a table of the privacy policy.
 
-What belongs here: the assets, and a manifest's facts as metadata. What does not: reading, anonymizing and publishing,
-which are the extract's.
+What belongs here: the assets, a manifest's facts as metadata, and each proof as an asset check. What does not: reading,
+anonymizing, proving and publishing, which are the extract's.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import dagster as dg
 
 from ds_pipelines.evidence import SnapshotManifest
 from ds_pipelines.extract.policy import Policy, TablePolicy
+from ds_pipelines.extract.proofs import PROOFS, Proofs
 from ds_pipelines.settings import load_settings
 
 
@@ -34,22 +35,47 @@ def _extract_asset(table: TablePolicy, days: dg.DailyPartitionsDefinition | None
         group_name="anonymized_extracts",
         kinds={"postgres", "parquet"},
         metadata={"dagster/column_schema": _column_schema(table)},
+        check_specs=_check_specs(table),
         pool="production_database",
         tags={"dagster/max_runtime": "3600"},
     )
-    def extracted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    def extracted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        from ds_pipelines.errors import ProofFailedError
         from ds_pipelines.extract.publish import extract_days, extract_state
 
-        if days is None:
-            yield dg.MaterializeResult(metadata=_facts(extract_state(table.name, load_settings())))
-            return
-        wanted = context.partition_key_range
-        first, last = date.fromisoformat(wanted.start), date.fromisoformat(wanted.end)
-        for manifest in extract_days(table.name, first, last, load_settings()):
-            context.add_asset_metadata(_facts(manifest), partition_key=manifest.day.isoformat())
-        yield dg.MaterializeResult(metadata={"dagster/column_lineage": _column_lineage(table)})
+        proved: list[Proofs] = []
+        try:
+            if days is None:
+                facts = _facts(extract_state(table.name, load_settings(), proved.append))
+            else:
+                wanted = context.partition_key_range
+                first, last = date.fromisoformat(wanted.start), date.fromisoformat(wanted.end)
+                for manifest in extract_days(table.name, first, last, load_settings(), on_proofs=proved.append):
+                    context.add_asset_metadata(_facts(manifest), partition_key=manifest.day.isoformat())
+                facts = {"dagster/column_lineage": _column_lineage(table)}
+        except ProofFailedError:
+            yield from _checks(proved)
+            raise
+        yield dg.MaterializeResult(metadata=facts)
+        yield from _checks(proved)
 
     return extracted
+
+
+def _check_specs(table: TablePolicy) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(name, asset=["extract", table.name], description=description)
+        for name, description in PROOFS.items()
+    ]
+
+
+def _checks(proved: list[Proofs]) -> Iterator[dg.AssetCheckResult]:
+    """What was proved, be it that it failed; of an extract that failed, the proofs that were made."""
+    for proofs in proved:
+        for proof in proofs.proofs:
+            yield dg.AssetCheckResult(
+                passed=proof.passed, check_name=proof.name, description=proof.found, metadata=dict(proof.figures)
+            )
 
 
 def _facts(manifest: SnapshotManifest) -> dict[str, Any]:
