@@ -609,10 +609,22 @@ class DamagedFitError(DsPipelinesError):
 class UnpublishableError(DsPipelinesError):
     """What was written is not what was read, so it was not published."""
 
-    def __init__(self, table: str, day: date, reason: str) -> None:
+    def __init__(self, table: str, day: date | None, reason: str) -> None:
+        when = f" for {day}" if day else ""
         super().__init__(
-            f"The extract of {table!r} for {day} was not published: {reason}. Nothing became visible. "
+            f"The extract of {table!r}{when} was not published: {reason}. Nothing became visible. "
             "Extract it again; if it stays, report it with this message."
+        )
+
+
+class ProofFailedError(DsPipelinesError):
+    """A proof that an extract gives nobody away failed, so nothing was published."""
+
+    def __init__(self, table: str, last: date, failed: Mapping[str, str], report: Path) -> None:
+        what = "; ".join(f"{name}: {found}" for name, found in failed.items())
+        super().__init__(
+            f"The extract of {table!r} until {last} was not published, because a proof failed. {what}. "
+            f"Read {report}, then change the policy of the columns that it names."
         )
 
 

@@ -104,6 +104,8 @@ class TablePolicy(_Model):
                 raise ValueError(f"a {role} is named twice")
         if both := sorted({*self.quasi_identifiers} & {*self.sensitive}):
             raise ValueError(f"{both[0]!r} cannot be both a quasi-identifier and sensitive")
+        if fixed := sorted({*self.quasi_identifiers} & {*self.key, self.by_day}):
+            raise ValueError(f"quasi-identifier {fixed[0]!r} must be neither of the key nor tell the day of a row")
         if (self.k is None) != (not self.quasi_identifiers):
             raise ValueError("k and quasi_identifiers are declared together: so many share each combination")
         return self

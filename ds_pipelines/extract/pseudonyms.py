@@ -42,6 +42,9 @@ KEY_BYTES = 24
 CHARACTERS = 32
 """Of a pseudonym, 4 bits each."""
 
+_REPEATED = 2
+"""Where each identifier stands so often on average, hashing them once and joining is faster than hashing them all."""
+
 
 class Pseudonyms:
     """The pseudonyms that one secret gives. Does not show the secret, however it is printed."""
@@ -80,7 +83,23 @@ class Pseudonyms:
         """
         if not (identifiers.dtype.is_integer() or identifiers.dtype == pl.String):
             raise TypeError(f"identifiers are integers or text, not {identifiers.dtype}")
-        hashed = self._hashed(identifiers, domain)
+        distinct = identifiers.unique()
+        if distinct.len() * _REPEATED > identifiers.len():
+            return self._shaped(identifiers, domain, shape)
+        known = pl.DataFrame({"identifier": distinct, "made": self._shaped(distinct, domain, shape)})
+        every = identifiers.to_frame("identifier")
+        made = every.join(known, on="identifier", how="left", nulls_equal=True, maintain_order="left")["made"]
+        return made.alias(identifiers.name)
+
+    def draw(self, values: pl.Series, purpose: str, below: int) -> pl.Series:
+        """A number from 0 for each value, evenly spread below a bound; the same for the same value and purpose.
+
+        A purpose holds a colon, which no domain does: nothing that is drawn tells of a pseudonym.
+        """
+        return values.to_frame().select((_number(self._hashed(purpose)) % below).alias(values.name)).to_series()
+
+    def _shaped(self, identifiers: pl.Series, domain: str, shape: Shape) -> pl.Series:
+        hashed = self._hashed(domain)
         match shape:
             case "text":
                 shaped = hashed.str.head(CHARACTERS)
@@ -91,18 +110,11 @@ class Pseudonyms:
                     hashed.str.slice(start, length) for start, length in ((0, 8), (8, 4), (13, 3), (17, 3), (20, 12))
                 )
                 shaped = pl.format("{}-{}-8{}-8{}-{}", *parts)
-        return pl.select(shaped.alias(identifiers.name)).to_series()
+        return identifiers.to_frame().select(shaped.alias(identifiers.name)).to_series()
 
-    def draw(self, values: pl.Series, purpose: str, below: int) -> pl.Series:
-        """A number from 0 for each value, evenly spread below a bound; the same for the same value and purpose.
-
-        A purpose holds a colon, which no domain does: nothing that is drawn tells of a pseudonym.
-        """
-        return pl.select(_number(self._hashed(values, purpose)) % below).to_series()
-
-    def _hashed(self, values: pl.Series, domain: str) -> pl.Expr:
-        key = pl.lit(self._key(domain))
-        hashed: pl.Expr = plh.concat_str([key, pl.lit(values).cast(pl.String)]).chash.blake3()
+    def _hashed(self, domain: str) -> pl.Expr:
+        """Of the first column; not of a literal, of which the batch that the driver made is never freed."""
+        hashed: pl.Expr = plh.concat_str([pl.lit(self._key(domain)), pl.first().cast(pl.String)]).chash.blake3()
         return hashed
 
     def _key(self, domain: str) -> pl.Series:

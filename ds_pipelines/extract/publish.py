@@ -1,15 +1,18 @@
-"""The extract: read production by the policy, transform, check what was written, publish.
+"""The extract: read production by the policy, transform, stage, prove, publish.
 
 What belongs here: the order of these steps for days and for tables of current state. What does not: each of the steps,
 and when they happen.
 
-Rows are published in the order of their key after the transformation: production's own order would tell which pseudonym
-stands for the older customer, and row for row undo the pseudonyms for anyone who knows one table's order.
+A table of current state, and a day by itself, stream: one thread reads while another transforms and spills, and then
+one sorts buckets while another writes them (`order`), so that memory does not grow with the rows. Many small days are
+read by one query and held together, which is faster; if they turn out not to be small, each is streamed after all. Both
+ways give the same bytes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -25,28 +28,38 @@ from ds_pipelines.errors import (
 from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import pseudonyms, source, tombstones
+from ds_pipelines.extract.examine import Examination
 from ds_pipelines.extract.fitting import fitted
+from ds_pipelines.extract.order import Ordering, columns_of_order
+from ds_pipelines.extract.stream import ahead
 from ds_pipelines.extract.transform import transform
 from ds_pipelines.extract.treatments import Pseudonym
 from ds_pipelines.snapshots.locks import publishing
 from ds_pipelines.snapshots.store import SnapshotStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ds_pipelines.extract.policy import Policy, TablePolicy
+    from ds_pipelines.extract.proofs import Proofs
     from ds_pipelines.extract.pseudonyms import Pseudonyms
+    from ds_pipelines.extract.source import Readable, Source
     from ds_pipelines.extract.tombstones import Tombstones
     from ds_pipelines.settings import Settings
-    from ds_pipelines.snapshots.store import Stage, Written
+    from ds_pipelines.snapshots.parquet import Written
+    from ds_pipelines.snapshots.store import Stage
+
+    Told = Callable[[Proofs], None]
 
 WINDOW_DAYS = 100
-"""How many days one query reads: one scan instead of a hundred, and memory that does not grow with the history."""
+"""How many days one query reads: one scan instead of a hundred."""
+HELD_ROWS = 200_000
+"""Rows of a window that are held in memory; if there are more, its days are streamed one by one."""
 
 
-def extract_day(table: str, day: date, settings: Settings) -> SnapshotManifest:
+def extract_day(table: str, day: date, settings: Settings, on_proofs: Told | None = None) -> SnapshotManifest:
     """Publishes the rows of one business day; as `extract_days`."""
-    [manifest] = extract_days(table, day, day, settings)
+    [manifest] = extract_days(table, day, day, settings, on_proofs=on_proofs)
     return manifest
 
 
@@ -56,41 +69,40 @@ def extract_days(
     first: date,
     last: date,
     settings: Settings,
+    *,
     on_day: Callable[[SnapshotManifest], None] | None = None,
+    on_proofs: Told | None = None,
 ) -> list[SnapshotManifest]:
     """Publishes the rows of each business day from first to last, both included; a day without rows is published empty.
 
     A day that is published already is replaced; with the same rows it keeps its digest. Days become visible some at a
-    time, each whole. `on_day` is called once for each when it is visible.
+    time, each whole, and none before what is published with it was proved to give nobody away.
+
+    Args:
+        table: A table that the policy extracts by day.
+        first: The first business day.
+        last: The last, included.
+        settings: Where production, the policy and the snapshots are.
+        on_day: Called once for each day when it is visible.
+        on_proofs: Called once with what was proved, be it that a proof failed.
 
     Raises:
         UndeclaredTableError, RowsOfError: the policy does not name the table, or does not extract it by day.
         UnknownDayError: a day cannot be extracted, or the last is before the first.
-        AmbiguousKeyError, CollidingPseudonymsError, UnpublishableError: what was read cannot be published; it stays
-            invisible.
+        AmbiguousKeyError, CollidingPseudonymsError, UnpublishableError, ProofFailedError: what was read cannot be
+            published; it stays invisible.
         PolicyError, MissingSecretError, DiskFullError, and the errors of `source`, `fitting` and `transform`.
     """
     publication = _prepare(table, settings)
-    if (by_day := publication.table.by_day) is None:
+    if publication.table.by_day is None:
         raise RowsOfError(table, by_day=False)
     first, last = settings.require_day(first), settings.require_day(last)
     if last < first:
         raise UnknownDayError(str(last), str(first), str(settings.last_extractable_day()))
     published: list[SnapshotManifest] = []
-    with source.connect("extract", settings) as session, publication.store.stage() as stage:
-        readable = session.readable(publication.policy, table)
-        decisions = fitted(publication.policy, readable, session, settings)
+    with _making(publication, settings, on_proofs) as making:
         for days in _windows(first, last):
-            read_at = datetime.now(UTC)
-            frame, gone = publication.without_erased(session.read(readable, since=days[0], until=days[-1]))
-            erased = {day: rows.height for day, rows in _split(gone, by_day, days, settings)}
-            rows_of = _split(publication.transformed(frame, decisions), by_day, days, settings)
-            written = {day: publication.written(stage, rows, day) for day, rows in rows_of}
-            if (rows_written := sum(each.rows for each in written.values())) != frame.height:
-                reason = f"{frame.height} rows were read until {days[-1]}, and {rows_written} fall on the days"
-                raise UnpublishableError(table, days[0], reason)
-            manifests = publication.manifests(written, read_at, erased)
-            stage.publish(manifests)
+            manifests = making.published(making.of_days(days))
             published += manifests
             if on_day is not None:
                 for manifest in manifests:
@@ -99,7 +111,7 @@ def extract_days(
 
 
 @publishing
-def extract_state(table: str, settings: Settings) -> SnapshotManifest:
+def extract_state(table: str, settings: Settings, on_proofs: Told | None = None) -> SnapshotManifest:
     """Publishes a whole table as it is now, under the business's today: never under an earlier day.
 
     Raises:
@@ -109,16 +121,8 @@ def extract_state(table: str, settings: Settings) -> SnapshotManifest:
     publication = _prepare(table, settings)
     if publication.table.by_day is not None:
         raise RowsOfError(table, by_day=True)
-    with source.connect("extract", settings) as session, publication.store.stage() as stage:
-        readable = session.readable(publication.policy, table)
-        decisions = fitted(publication.policy, readable, session, settings)
-        day, read_at = settings.now().date(), datetime.now(UTC)
-        frame, gone = publication.without_erased(session.read(readable))
-        written = publication.written(stage, publication.transformed(frame, decisions), day)
-        if written.rows != frame.height:
-            raise UnpublishableError(table, day, f"{frame.height} rows were read and {written.rows} written")
-        [manifest] = publication.manifests({day: written}, read_at, {day: gone.height})
-        stage.publish([manifest])
+    with _making(publication, settings, on_proofs) as making:
+        [manifest] = making.published({settings.now().date(): making.streamed(None)})
     return manifest
 
 
@@ -133,65 +137,212 @@ class _Publication:
     store: SnapshotStore
     zone: str
 
-    def without_erased(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """The rows that may be published, and those of erased persons."""
-        return self.tombstones.without_erased(frame, self.table, self.pseudonyms)
-
-    def transformed(self, frame: pl.DataFrame, decisions: TablePolicy) -> pl.DataFrame:
-        """What may be published, in the order of its key."""
-        rows = transform(frame, decisions, self.pseudonyms, zone=self.zone).sort(self.table.order)
-        for name, column in decisions.visible.items():
-            treatment = column.treatment
-            if isinstance(treatment, Pseudonym) and treatment.shape == "bigint":
-                pseudonyms.require_distinct(frame[name], rows[name], self.table.name, treatment.label)
-        if self.table.key and rows.select(self.table.key).is_duplicated().any():
+    def ascending(self, buckets: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """The same rows, once it is sure that each comes after the one before it and none shares a key with another."""
+        columns, key = columns_of_order(self.table), list(self.table.key)
+        before = None
+        keys: list[pl.DataFrame] = []
+        for bucket in buckets:
+            rows = bucket.select(columns)
+            rows = rows if before is None else pl.concat([before, rows])
+            leading = rows[columns[0]]
+            if not leading.dtype.is_nested() and not leading.is_sorted():
+                raise UnpublishableError(self.table.name, None, f"the rows are not in the order of {columns[0]}")
+            if key:
+                repeated = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in columns)
+                if rows.select(repeated.slice(1).any()).item():
+                    raise AmbiguousKeyError(self.table.name, self.table.key)
+            if key and columns[0] not in key:  # equal keys need not be neighbours
+                keys.append(bucket.select(key))
+            before = rows.tail(1)
+            yield bucket
+        if keys and pl.concat(keys).is_duplicated().any():
             raise AmbiguousKeyError(self.table.name, self.table.key)
-        return rows
 
-    def written(self, stage: Stage, rows: pl.DataFrame, day: date) -> Written:
-        """Writes rows, and checks the file itself rather than the frame that went into it."""
-        written = stage.write(rows)
+    def without_erased(self, batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The rows that may be published, and those of erased persons."""
+        return self.tombstones.without_erased(batch, self.table, self.pseudonyms)
+
+    def manifest(self, day: date, staged: _Staged) -> SnapshotManifest:
+        """What is said of a day's file, as of now."""
+        decisions, file = self.table.columns, staged.written
+        return SnapshotManifest(
+            table=self.table.name,
+            rows_of="day" if self.table.by_day else "state",
+            day=day,
+            rows=file.rows,
+            bytes=file.bytes,
+            digest=file.digest,
+            logical_digest=file.logical_digest,
+            columns=tuple(
+                Column(
+                    name=name,
+                    dtype=str(dtype),
+                    treatment=decisions[name].treatment.label,
+                    explanation=decisions[name].explanation,
+                )
+                for name, dtype in file.schema.items()
+            ),
+            withheld=tuple(
+                Withheld(name=name, explanation=decisions[name].explanation) for name in self.table.withheld
+            ),
+            erased_rows=staged.erased,
+            policy_digest=self.policy.digest,
+            key_id=self.pseudonyms.key_id,
+            read_at=staged.read_at,
+            published_at=datetime.now(UTC),
+        )
+
+
+@dataclass(frozen=True)
+class _Making:
+    """One extract while it is made."""
+
+    publication: _Publication
+    settings: Settings
+    session: Source
+    readable: Readable
+    """With its policy as it was fitted."""
+    stage: Stage
+    examination: Examination
+    counted: _Counted
+    unlike: list[str]
+    """Columns of which hardly two values are equal."""
+
+    def published(self, staged: Mapping[date, _Staged]) -> list[SnapshotManifest]:
+        """Proves what was staged, and makes it visible."""
+        self.examination.prove({day: each.written for day, each in staged.items()})
+        self.counted.prove()
+        manifests = [self.publication.manifest(day, each) for day, each in staged.items()]
+        self.stage.publish(manifests)
+        return manifests
+
+    def of_days(self, days: list[date]) -> dict[date, _Staged]:
+        """Stages some consecutive days: together if they are small, else each by itself."""
+        if len(days) > 1 and (held := self._held(days)) is not None:
+            return held
+        return {day: self.streamed(day) for day in days}
+
+    def streamed(self, day: date | None) -> _Staged:
+        """Stages a day, or a table of current state, in memory that does not grow with its rows."""
+        read_at, erased = datetime.now(UTC), 0
+        ordering = Ordering(self.publication.table, self.stage.spill())
+        with ahead(self.session.batches(self.readable, since=day, until=day)) as batches:
+            for batch in batches:
+                kept, gone = self.publication.without_erased(batch)
+                erased += gone.height
+                ordering.add(self._transformed(kept))
+        try:
+            with ahead(ordering.ordered(), depth=1) as buckets:
+                return _Staged(self._written(self.publication.ascending(buckets)), read_at, erased)
+        finally:
+            ordering.close()
+
+    def _held(self, days: list[date]) -> dict[date, _Staged] | None:
+        """Stages days that fit into memory together; None if they do not."""
+        read_at = datetime.now(UTC)
+        frames, height = [pl.DataFrame(schema=self.readable.dtypes)], 0
+        with ahead(self.session.batches(self.readable, since=days[0], until=days[-1])) as batches:
+            for batch in batches:
+                frames.append(batch)
+                height += batch.height
+                if height > HELD_ROWS:
+                    return None
+        kept, gone = self.publication.without_erased(pl.concat(frames, rechunk=True))
+        rows = self._transformed(kept).sort(columns_of_order(self.publication.table))
+        by_day = str(self.publication.table.by_day)
+        erased = {day: part.height for day, part in _split(gone, by_day, days, self.settings)}
+        return {
+            day: _Staged(self._written(self.publication.ascending([part])), read_at, erased[day])
+            for day, part in _split(rows, by_day, days, self.settings)
+        }
+
+    def _transformed(self, batch: pl.DataFrame) -> pl.DataFrame:
+        publication = self.publication
+        rows = transform(batch, self.readable.policy, publication.pseudonyms, zone=publication.zone)
+        self.counted.add(batch, rows)
+        return self.examination.taken(batch, rows)
+
+    def _written(self, batches: Iterable[pl.DataFrame]) -> Written:
+        """Writes rows, and checks the file itself rather than what went into it."""
+        written = self.stage.write_batches(self.examination.schema, batches, unlike=self.unlike)
         footer = pq.read_metadata(written.path)
-        if footer.num_rows != rows.height:
-            reason = f"the file has {footer.num_rows} rows, and {rows.height} were given to it"
-            raise UnpublishableError(self.table.name, day, reason)
-        if footer.schema.to_arrow_schema().names != list(self.table.visible):
-            raise UnpublishableError(self.table.name, day, "the file has other columns than the policy allows")
+        if footer.num_rows != written.rows:
+            reason = f"the file has {footer.num_rows} rows, and {written.rows} were given to it"
+            raise UnpublishableError(self.publication.table.name, None, reason)
+        if footer.schema.to_arrow_schema().names != list(self.publication.table.visible):
+            raise UnpublishableError(
+                self.publication.table.name, None, "the file has other columns than the policy allows"
+            )
         return written
 
-    def manifests(
-        self, written: Mapping[date, Written], read_at: datetime, erased: Mapping[date, int]
-    ) -> list[SnapshotManifest]:
-        """What is said of each day's file, as of now."""
-        decisions = self.table.columns
-        withheld = tuple(Withheld(name=name, explanation=decisions[name].explanation) for name in self.table.withheld)
-        return [
-            SnapshotManifest(
-                table=self.table.name,
-                rows_of="day" if self.table.by_day else "state",
-                day=day,
-                rows=file.rows,
-                bytes=file.bytes,
-                digest=file.digest,
-                logical_digest=file.logical_digest,
-                columns=tuple(
-                    Column(
-                        name=name,
-                        dtype=str(dtype),
-                        treatment=decisions[name].treatment.label,
-                        explanation=decisions[name].explanation,
-                    )
-                    for name, dtype in file.schema.items()
-                ),
-                withheld=withheld,
-                erased_rows=erased[day],
-                policy_digest=self.policy.digest,
-                key_id=self.pseudonyms.key_id,
-                read_at=read_at,
-                published_at=datetime.now(UTC),
-            )
-            for day, file in written.items()
-        ]
+
+@dataclass(frozen=True)
+class _Staged:
+    written: Written
+    read_at: datetime
+    erased: int
+    """Rows of erased persons, which were left out."""
+
+
+class _Counted:
+    """As many bigint pseudonyms as identifiers, over all that one extract publishes."""
+
+    def __init__(self, table: TablePolicy) -> None:
+        self._table = table.name
+        self._labels = {
+            name: column.treatment.label
+            for name, column in table.visible.items()
+            if isinstance(column.treatment, Pseudonym) and column.treatment.shape == "bigint"
+        }
+        self._pairs: dict[str, list[pl.DataFrame]] = {name: [] for name in self._labels}
+
+    def add(self, read: pl.DataFrame, rows: pl.DataFrame) -> None:
+        """Takes the identifiers of a batch, hashed so that they are small, and what was made of them."""
+        for name, pairs in self._pairs.items():
+            pairs.append(pl.DataFrame({"identifier": read[name].hash(), "made": rows[name]}).unique())
+
+    def prove(self) -> None:
+        """Makes sure of it.
+
+        Raises:
+            CollidingPseudonymsError: two identifiers share a pseudonym.
+        """
+        for name, parts in self._pairs.items():
+            if parts:
+                pairs = pl.concat(parts).unique()
+                parts[:] = [pairs]
+                pseudonyms.require_distinct(
+                    pairs["identifier"].alias(name), pairs["made"], self._table, self._labels[name]
+                )
+
+
+@contextmanager
+def _making(publication: _Publication, settings: Settings, on_proofs: Told | None) -> Iterator[_Making]:
+    """Everything that an extract needs; afterwards, what was proved is told and reported."""
+    with (
+        source.connect("extract", settings) as session,
+        source.connect("extract", settings) as second,
+        publication.store.stage() as stage,
+    ):
+        readable = session.readable(publication.policy, publication.table.name)
+        decisions = fitted(publication.policy, readable, session, settings)
+        readable = replace(readable, policy=decisions)
+        made_by = publication.pseudonyms
+        empty = transform(pl.DataFrame(schema=readable.dtypes), decisions, made_by, zone=publication.zone)
+        examination = Examination(
+            publication.policy,
+            readable,
+            second,
+            schema=empty.schema,
+            pseudonyms=made_by,
+            store=publication.store,
+            settings=settings,
+        )
+        unlike = [name for name, column in publication.table.visible.items() if isinstance(column.treatment, Pseudonym)]
+        examination.tell = on_proofs
+        yield _Making(publication, settings, session, readable, stage, examination, _Counted(decisions), unlike)
+        examination.conclude()
 
 
 def _prepare(table: str, settings: Settings) -> _Publication:

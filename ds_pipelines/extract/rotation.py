@@ -33,6 +33,7 @@ import polars as pl
 from ds_pipelines.errors import ForeignPseudonymsError
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import source, tombstones
+from ds_pipelines.extract.order import columns_of_order
 from ds_pipelines.extract.pseudonyms import CHARACTERS, SECRET_BYTES, Pseudonyms, load_key, new_secret
 from ds_pipelines.extract.treatments import Pseudonym
 from ds_pipelines.snapshots import traces
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ds_pipelines.evidence import SnapshotManifest
     from ds_pipelines.extract.policy import Policy
     from ds_pipelines.settings import Settings
+    from ds_pipelines.snapshots.parquet import Written
     from ds_pipelines.snapshots.store import Stage
 
 REASON = "its pseudonyms were made with a secret that was replaced"
@@ -170,6 +172,14 @@ def domains_of(manifest: SnapshotManifest) -> dict[str, str]:
     return {name: match.group(1) for name, match in matches.items() if match}
 
 
+def written_anew(stage: Stage, rows: pl.DataFrame, manifest: SnapshotManifest, policy: Policy) -> Written:
+    """Writes rows in place of a published day's as an extract would: in the order of what is in them now."""
+    decided, domains = policy.tables.get(manifest.table), domains_of(manifest)
+    order = [name for name in (columns_of_order(decided) if decided else domains) if name in rows.columns]
+    rows = rows.sort(order) if domains and order else rows
+    return stage.write_batches(rows.schema, [rows], unlike=domains)
+
+
 def _identifiers(policy: Policy, settings: Settings) -> dict[str, pl.Series]:
     """Reads every identifier that production holds, of each domain from all the columns that it stands in."""
     found: dict[str, list[pl.Series]] = {}
@@ -244,16 +254,13 @@ def _count(group: Sequence[SnapshotManifest], frame: pl.DataFrame, rotation: Rot
 def _written(
     stage: Stage, group: Sequence[SnapshotManifest], frame: pl.DataFrame, policy: Policy, new: Pseudonyms
 ) -> list[SnapshotManifest]:
-    """Writes each day in the order of its key, which tells nothing about the order under the old pseudonyms."""
-    domains = domains_of(group[0])
-    decided = policy.tables.get(group[0].table)
-    key = [name for name in (decided.key if decided else domains) if name in frame.columns]
+    """Writes each day in the order of an extract, which tells nothing about the order under the old pseudonyms."""
     days = frame.partition_by(_ROW, as_dict=True, include_key=False)
     empty = frame.drop(_ROW).clear()
     manifests = []
     for number, manifest in enumerate(group):
         rows = days.get((number,), empty)
-        written = stage.write(rows.sort(key) if domains and key else rows)
+        written = written_anew(stage, rows, manifest, policy)
         changes = {
             "rows": written.rows,
             "bytes": written.bytes,

@@ -29,14 +29,13 @@ from ds_pipelines.errors import (
     UnreadableValueError,
 )
 from ds_pipelines.extract import catalogue
-from ds_pipelines.extract.types import DIGITS, FRACTION
+from ds_pipelines.extract.types import DIGITS, FRACTION, Carried, carried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ds_pipelines.extract.catalogue import LiveTables
     from ds_pipelines.extract.policy import Policy, TablePolicy
-    from ds_pipelines.extract.types import Carried
     from ds_pipelines.settings import Settings
 
 BATCH_BYTES = 4 << 20
@@ -55,9 +54,26 @@ _SESSION = {
     "xmloption": "content",
 }
 
+_FOREIGN_KEYS = """
+    SELECT child.relname::text, parent.relname::text, f.conname::text,
+           array_to_string(ARRAY(SELECT attname FROM unnest(f.conkey) WITH ORDINALITY AS k(number, place)
+               JOIN pg_catalog.pg_attribute ON attrelid = f.conrelid AND attnum = number ORDER BY place), chr(1)),
+           array_to_string(ARRAY(SELECT attname FROM unnest(f.confkey) WITH ORDINALITY AS k(number, place)
+               JOIN pg_catalog.pg_attribute ON attrelid = f.confrelid AND attnum = number ORDER BY place), chr(1))
+    FROM pg_catalog.pg_constraint f
+    JOIN pg_catalog.pg_class child ON child.oid = f.conrelid
+    JOIN pg_catalog.pg_class parent ON parent.oid = f.confrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = child.relnamespace AND n.oid = parent.relnamespace
+    WHERE f.contype = 'f' AND n.nspname = $1 AND child.relname = $2
+    ORDER BY f.conname
+"""
 _EPOCH = date(1970, 1, 1)
 _DAYS = ((date.min - _EPOCH).days, (date.max - _EPOCH).days + 1)
 """From the first to the one after the last that dates and instants may fall on, counted as Arrow does."""
+_LONG_DIGITS = 18
+"""So many always fit into a bigint."""
+_NAN = -(2**63)
+"""No number of so few digits."""
 _MICROSECONDS_A_DAY = 86_400_000_000
 
 
@@ -78,6 +94,17 @@ class Readable:
         return {name: carried.dtype for name, carried in self.columns.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A foreign key as the database has it."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+
+
 class Source:
     """One read-only session of a role; made by `connect`."""
 
@@ -90,6 +117,33 @@ class Source:
         """The tables and views of a schema by name, and their columns by name, in the database's order."""
         with self._connection.cursor() as cursor:
             return catalogue.live_tables(cursor, schema)
+
+    def foreign_keys(self, schema: str, table: str) -> list[ForeignKey]:
+        """The foreign keys of a table to tables of the same schema, by name."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(_FOREIGN_KEYS, parameters=(schema, table))
+            return [
+                ForeignKey(name, child, tuple(columns.split("\1")), parent, tuple(parent_columns.split("\1")))
+                for child, parent, name, columns, parent_columns in cursor.fetchall()
+            ]
+
+    def withheld_texts(self, policy: Policy, table: str) -> Readable | None:
+        """What the policy keeps from the extract of a table's text columns, to be sought in what is published.
+
+        These are its dropped texts and those that it publishes as pseudonyms; None if there are none.
+        """
+        decisions = policy.table(table)
+        live = self.live_tables(policy.database_schema)
+        columns = live[table].columns if table in live else {}
+        texts = {
+            name: how
+            for name, column in decisions.columns.items()
+            if column.treatment.kind in ("drop", "pseudonym")
+            and name in columns
+            and isinstance(how := carried(columns[name]), Carried)
+            and how.family == "text"
+        }
+        return Readable(decisions, policy.database_schema, texts) if texts else None
 
     def readable(self, policy: Policy, table: str) -> Readable:
         """The table, if the policy fits it.
@@ -172,7 +226,7 @@ class Source:
 
     def _select(self, table: Readable, since: date | None, until: date | None) -> str:
         """The query; instants are literals, because a statement with parameters cannot be read by COPY."""
-        selected = [how.sql.format(_quoted(name)) for name, how in table.columns.items()]
+        selected = [_expression(name, how) for name, how in table.columns.items()]
         selected += [how.refuses.format(_quoted(name)) for name, how in table.columns.items() if how.refuses]
         aliased = ", ".join(f"{expression} AS c{number}" for number, expression in enumerate(selected))
         return f"SELECT {aliased} {self._rows(table, since, until)}"
@@ -184,7 +238,8 @@ class Source:
             conditions.append(f"tableoid NOT IN ({apart})")
         if (by_day := table.policy.by_day) is None:
             since = until = None
-        is_date = by_day is not None and table.columns[by_day].family == "date"
+        told_by = table.columns.get(by_day or "")
+        is_date = told_by is not None and told_by.family == "date"
         day = _quoted(by_day or "")
         if since is not None:
             start = f"DATE '{since}'" if is_date else f"TIMESTAMPTZ '{self._settings.bounds(since)[0].isoformat()}'"
@@ -244,6 +299,23 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _expression(name: str, how: Carried) -> str:
+    """What to select for a column: NUMERIC of up to 18 digits as a whole number of its last digit's unit.
+
+    The driver gives NUMERIC as text, and making and parsing that took half of the time of reading.
+    """
+    value = how.sql.format(_quoted(name))
+    if not _counted(how):
+        return value
+    counted = f"({value} * {10**how.dtype.scale})::bigint"  # type: ignore[attr-defined]
+    return f"CASE WHEN {value} = 'NaN' THEN {_NAN} ELSE {counted} END"
+
+
+def _counted(how: Carried) -> bool:
+    digits = how.dtype.precision if isinstance(how.dtype, pl.Decimal) else None
+    return how.read and digits is not None and digits <= _LONG_DIGITS
+
+
 def _exact(batch: Any, table: Readable) -> pl.DataFrame:
     """A batch of the driver's in the types by which the table is carried; a value survives exactly, or is refused."""
     frame = cast("pl.DataFrame", pl.from_arrow(batch))
@@ -275,7 +347,14 @@ def _flat(series: pl.Series) -> pl.Series:
 
 
 def _decimal(series: pl.Series, table: str, how: Carried) -> pl.Series:
-    """NUMERIC comes as its digits."""
+    """NUMERIC comes counted, or as its digits."""
+    if _counted(how):
+        if (series == _NAN).any():
+            raise UnreadableValueError(table, series.name, f"a finite number of {how.column.type}")
+        whole = series.cast(pl.Decimal(_LONG_DIGITS, 0)).to_arrow()
+        type_ = pa.decimal128(how.dtype.precision, how.dtype.scale)  # type: ignore[attr-defined]
+        scaled = pa.Array.from_buffers(type_, len(whole), whole.buffers(), whole.null_count, whole.offset)
+        return cast("pl.Series", pl.from_arrow(scaled)).alias(series.name)
     digits = series.ext.storage() if isinstance(series.dtype, pl.BaseExtension) else series
     room = f"a finite number of {how.column.type}"
     if how.column.modifier < 0:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from ds_pipelines.extract.rotation import domains_of
+from ds_pipelines.extract.rotation import domains_of, written_anew
 from ds_pipelines.extract.tombstones import PERSON, split
 from ds_pipelines.snapshots import traces
 
@@ -76,7 +76,7 @@ def remove(
             )
             days.append((manifest, gone.height))
             if stage is not None:
-                written = stage.write(kept)
+                written = written_anew(stage, kept, manifest, policy)
                 changes = {
                     "rows": written.rows,
                     "bytes": written.bytes,

@@ -20,15 +20,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
-import io
+import itertools
 import os
 import re
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -46,11 +45,11 @@ from ds_pipelines.errors import (
     UnusableTableNameError,
 )
 from ds_pipelines.evidence import SnapshotManifest
-from ds_pipelines.snapshots.digest import logical_digest
 from ds_pipelines.snapshots.ledger import Ledger
+from ds_pipelines.snapshots.parquet import Written, write_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     import polars as pl
@@ -63,20 +62,6 @@ _MIB = 1 << 20
 _MANIFEST_BYTES = 8 << 10
 """About what the manifest of a wide table takes."""
 _SYNCS_AT_ONCE = 8
-_ROWS_PER_GROUP = 1 << 18
-"""Named, because a default that changed would change the bytes of equal tables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A file in a stage, ready to be published."""
-
-    path: Path
-    schema: Mapping[str, pl.DataType]
-    rows: int
-    bytes: int
-    digest: str
-    logical_digest: str
 
 
 class SnapshotStore:
@@ -220,6 +205,7 @@ class Stage:
     def __init__(self, store: SnapshotStore, folder: Path) -> None:
         self._store = store
         self._folder = folder
+        self._numbers = itertools.count()
 
     def write(self, frame: pl.DataFrame) -> Written:
         """Writes a frame as a Parquet file; equal frames give equal bytes, however they are chunked.
@@ -227,16 +213,34 @@ class Stage:
         Raises:
             DiskFullError: there is no space for it.
         """
-        buffer = io.BytesIO()
-        whole = frame.rechunk()
-        whole.write_parquet(buffer, compression="zstd", compression_level=3, row_group_size=_ROWS_PER_GROUP)
-        content = buffer.getbuffer()
-        digest = hashlib.sha256(content).hexdigest()
-        path = self._folder / f"{digest}.parquet"
-        if not path.exists():
-            with _enough_space(self._store.root, len(content)):
-                _write(path, content, mode=0o444)
-        return Written(path, whole.schema, whole.height, len(content), digest, logical_digest(whole))
+        return self.write_batches(frame.schema, [frame])
+
+    def write_batches(
+        self, schema: Mapping[str, pl.DataType], batches: Iterable[pl.DataFrame], *, unlike: Collection[str] = ()
+    ) -> Written:
+        """Writes the frame that the batches make together, row group by row group; memory does not grow with it.
+
+        The bytes depend on rows, their order and `unlike`, and not on where one batch ends and the next begins.
+
+        Args:
+            schema: What every batch has.
+            batches: The rows in their order.
+            unlike: Columns of which hardly two values are equal, as pseudonyms: no dictionary is tried on them.
+
+        Raises:
+            DiskFullError: there is no space for it.
+        """
+        draft = self._folder / f"{next(self._numbers)}.draft"
+        with _enough_space(self._store.root, lambda: draft.stat().st_size if draft.exists() else 0):
+            written = write_parquet(draft, schema, batches, unlike=unlike)
+        draft.chmod(0o444)
+        path = self._folder / f"{written.digest}.parquet"
+        draft.replace(path)
+        return replace(written, path=path)
+
+    def spill(self) -> Path:
+        """A new folder of this stage for what does not fit into memory; gone with the stage."""
+        return Path(tempfile.mkdtemp(dir=self._folder))
 
     def publish(self, manifests: Sequence[SnapshotManifest]) -> None:
         """Makes files of this stage visible, each with its manifest, in place of what was visible of its day.
@@ -248,7 +252,7 @@ class Stage:
         """
         for manifest in manifests:
             folder_name(manifest.table)  # before anything is moved
-        with _enough_space(self._store.root, _MANIFEST_BYTES * len(manifests)):
+        with _enough_space(self._store.root, lambda: _MANIFEST_BYTES * len(manifests)):
             self._place({manifest.digest for manifest in manifests})
             self._announce(manifests)
 
@@ -294,7 +298,7 @@ def _read(path: Path) -> SnapshotManifest:
         raise DamagedManifestError(unquote(path.parent.name), path.stem) from None
 
 
-def _write(path: Path, content: bytes | memoryview, *, mode: int) -> None:
+def _write(path: Path, content: bytes, *, mode: int) -> None:
     """Writes a file; if that fails, nothing of it stays."""
     try:
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
@@ -305,14 +309,14 @@ def _write(path: Path, content: bytes | memoryview, *, mode: int) -> None:
 
 
 @contextmanager
-def _enough_space(folder: Path, needed: int) -> Iterator[None]:
-    """Turns the system's words for a full disk into ours; `needed` in bytes."""
+def _enough_space(folder: Path, needed: Callable[[], int]) -> Iterator[None]:
+    """Turns the system's words for a full disk into ours; `needed` in bytes, at least."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DiskFullError(folder, shutil.disk_usage(folder).free // _MIB, needed // _MIB + 1) from None
+        raise DiskFullError(folder, shutil.disk_usage(folder).free // _MIB, needed() // _MIB + 1) from None
 
 
 def _move(moves: Sequence[tuple[Path, Path]]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ds_pipelines import postgres
 from ds_pipelines.errors import (
     AmbiguousKeyError,
+    CollidingPseudonymsError,
     DsPipelinesError,
     RowsOfError,
     UndeclaredColumnError,
@@ -26,6 +27,7 @@ from ds_pipelines.extract.policy import SHOP, load
 from ds_pipelines.extract.production import transformed
 from ds_pipelines.extract.pseudonyms import Pseudonyms, load_key
 from ds_pipelines.extract.publish import WINDOW_DAYS, extract_day, extract_days, extract_state
+from ds_pipelines.extract.source import Source
 from ds_pipelines.settings import environment
 from ds_pipelines.snapshots.store import SnapshotStore
 from ds_pipelines_tests.extract.scenario import (
@@ -40,7 +42,7 @@ from ds_pipelines_tests.extract.scenario import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ds_pipelines.evidence import SnapshotManifest
@@ -287,6 +289,57 @@ def test_rows_that_share_a_key_are_not_published(visits: Settings, sql: Sql) -> 
         extract_day("visits", visits.first_day + timedelta(1), visits)
     with pytest.raises(UnknownExtractError):
         store_of(visits).manifests("visits")
+
+
+def of_state(place: Settings, sql: Any, folder: Path, key: str, visit: str) -> Settings:
+    """A table of current state with 300 rows, of which the last two share everything but the guest."""
+    sql("""
+        CREATE TABLE visits (visit_id int, guest int, amount numeric(10, 2));
+        INSERT INTO visits SELECT least(n, 299), n, least(n, 299) / 100.0 FROM generate_series(1, 300) AS n
+    """)
+    columns = {"visit_id": visit, "guest": pseudonym("guest"), "amount": kept()}
+    path = policy_file(folder / "policies", columns, schema=sql.schema, rows="all", key=key)
+    return place.model_copy(update={"policies": path.parent})
+
+
+def pseudonym(domain: str) -> str:
+    return f"{{treatment: {{pseudonym: {{domain: {domain}, as: bigint}}}}, description: Who., because: For the test.}}"
+
+
+def test_rows_that_share_a_key_need_not_be_neighbours(place: Settings, sql: Any, tmp_path: Path) -> None:
+    visits = of_state(place, sql, tmp_path, "[visit_id]", kept())
+    with pytest.raises(AmbiguousKeyError, match="expected visit_id to identify a row"):
+        extract_state("visits", visits)
+    sql("DELETE FROM visits WHERE guest = 300")
+    assert extract_state("visits", visits).rows == 299
+
+
+def test_a_table_without_a_key_keeps_equal_rows(place: Settings, sql: Any, tmp_path: Path) -> None:
+    visits = of_state(place, sql, tmp_path, "none", kept())
+    sql("INSERT INTO visits SELECT * FROM visits")
+    manifest = extract_state("visits", visits)
+    rows = pl.read_parquet(store_of(visits).path(manifest.digest))
+    assert rows.height == 600
+    assert rows.equals(rows.sort("guest", "visit_id", "amount"))
+    assert rows.unique().height == 300
+
+
+def test_bigint_pseudonyms_are_counted_over_all_batches(
+    place: Settings, sql: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits = of_state(place, sql, tmp_path, "none", kept())
+    of = Pseudonyms.of
+    monkeypatch.setattr(Pseudonyms, "of", lambda *arguments: of(*arguments) % 64)
+    batches = Source.batches
+
+    def in_singles(*arguments: Any, **options: Any) -> Iterator[pl.DataFrame]:
+        for batch in batches(*arguments, **options):
+            yield from batch.iter_slices(1)
+
+    monkeypatch.setattr(Source, "batches", in_singles)
+    with pytest.raises(CollidingPseudonymsError):
+        extract_state("visits", visits)
+    assert store_of(visits).tables() == []
 
 
 def test_a_column_added_to_production_refuses_the_extract(visits: Settings, sql: Sql) -> None:

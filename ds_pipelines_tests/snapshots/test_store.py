@@ -25,11 +25,13 @@ from ds_pipelines.errors import (
 )
 from ds_pipelines.evidence import Column, SnapshotManifest
 from ds_pipelines.snapshots.digest import logical_digest
-from ds_pipelines.snapshots.store import SnapshotStore, Written
+from ds_pipelines.snapshots.store import SnapshotStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from ds_pipelines.snapshots.parquet import Written
 
 MONDAY, TUESDAY = date(2025, 3, 3), date(2025, 3, 4)
 NOON = datetime(2025, 3, 5, 12, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Anonymized extracts: one asset a table of the privacy policy.
 
-What belongs here: the assets, and a manifest's facts as metadata. What does not: reading, anonymizing and publishing,
-which are the extract's.
+What belongs here: the assets, a manifest's facts as metadata, and each proof as an asset check. What does not: reading,
+anonymizing, proving and publishing, which are the extract's.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import dagster as dg
 
 from ds_pipelines.evidence import SnapshotManifest
 from ds_pipelines.extract.policy import Policy, TablePolicy
+from ds_pipelines.extract.proofs import PROOFS, Proofs
 from ds_pipelines.settings import load_settings
 
 
@@ -34,27 +35,52 @@ def _extract_asset(table: TablePolicy, days: dg.DailyPartitionsDefinition | None
         group_name="anonymized_extracts",
         kinds={"postgres", "parquet"},
         metadata={"dagster/column_schema": _column_schema(table)},
+        check_specs=_check_specs(table),
         pool="production_database",
         tags={"dagster/max_runtime": "3600"},
     )
-    def extracted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    def extracted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        from ds_pipelines.errors import ProofFailedError
         from ds_pipelines.extract.publish import extract_days, extract_state
 
-        if days is None:
-            newest = extract_state(table.name, load_settings())
-            # The rows' digest as the version: reading the same rows again makes nothing downstream out of date.
-            version = dg.DataVersion(newest.logical_digest)
-            yield dg.MaterializeResult(metadata=_facts(newest) | _columns(newest), data_version=version)
-            return
-        wanted = context.partition_key_range
-        first, last = date.fromisoformat(wanted.start), date.fromisoformat(wanted.end)
-        for manifest in extract_days(table.name, first, last, load_settings()):
-            # What the columns are goes with the last day only: it is the one whose columns the pages show.
-            facts = _facts(manifest) | (_columns(manifest) if manifest.day == last else {})
-            context.add_asset_metadata(facts, partition_key=manifest.day.isoformat())
-        yield dg.MaterializeResult()
+        proved: list[Proofs] = []
+        try:
+            if days is None:
+                newest = extract_state(table.name, load_settings(), proved.append)
+                # The rows' digest as the version: reading the same rows again makes nothing downstream out of date.
+                version = dg.DataVersion(newest.logical_digest)
+                result = dg.MaterializeResult[Any](metadata=_facts(newest) | _columns(newest), data_version=version)
+            else:
+                wanted = context.partition_key_range
+                first, last = date.fromisoformat(wanted.start), date.fromisoformat(wanted.end)
+                for manifest in extract_days(table.name, first, last, load_settings(), on_proofs=proved.append):
+                    # What the columns are goes with the last day only: it is the one whose columns the pages show.
+                    facts = _facts(manifest) | (_columns(manifest) if manifest.day == last else {})
+                    context.add_asset_metadata(facts, partition_key=manifest.day.isoformat())
+                result = dg.MaterializeResult()
+        except ProofFailedError:
+            yield from _checks(proved)
+            raise
+        yield result
+        yield from _checks(proved)
 
     return extracted
+
+
+def _check_specs(table: TablePolicy) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(name, asset=["extract", table.name], description=description)
+        for name, description in PROOFS.items()
+    ]
+
+
+def _checks(proved: list[Proofs]) -> Iterator[dg.AssetCheckResult]:
+    """What was proved, be it that it failed; of an extract that failed, the proofs that were made."""
+    for proofs in proved:
+        for proof in proofs.proofs:
+            yield dg.AssetCheckResult(
+                passed=proof.passed, check_name=proof.name, description=proof.found, metadata=dict(proof.figures)
+            )
 
 
 def _facts(manifest: SnapshotManifest) -> dict[str, Any]:

@@ -1,0 +1,157 @@
+"""What is proved of an extract before it is published, each proof with its words and figures.
+
+What belongs here: the list of proofs, and what makes each hold. What does not: measuring (`search`, `anonymity`,
+`patterns`, `disclosure`), and publishing.
+
+A proof that fails stops the publication. What only informs, as the difference between successive days, always holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from ds_pipelines.extract.anonymity import Anonymity
+    from ds_pipelines.extract.disclosure import Difference, Sequences
+    from ds_pipelines.extract.policy import Policy, TablePolicy
+    from ds_pipelines.extract.search import Search
+    from ds_pipelines.extract.source import ForeignKey
+
+PROOFS = {
+    "rows": "As many rows are published as were read, on the days that were asked for.",
+    "order": "Rows are in the order of their pseudonyms, and nothing of production's own order is left.",
+    "nobody_named": "No name, e-mail, phone, address or identifier of the source is in a published text.",
+    "patterns": "Presidio finds no e-mail, card, account or number of a person in a sample of the published texts.",
+    "k_anonymity": "At least k persons of the source share each published combination of quasi-identifiers.",
+    "foreign_keys": "Every foreign key of the source that is in the extract can be followed there.",
+    "over_time": "What successive extracts reveal by their difference, and people by their sequence; for information.",
+}
+"""Every proof by name, in the order of the report."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One proof of one extract."""
+
+    name: str
+    passed: bool
+    found: str
+    """In words; never a value of the data."""
+    figures: Mapping[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """All proofs of what one extract is about to publish together."""
+
+    table: str
+    first: date
+    last: date
+    rows: int
+    proofs: tuple[Proof, ...]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """What was found, by the name of each proof that failed."""
+        return {proof.name: proof.found for proof in self.proofs if not proof.passed}
+
+
+def rows(read: int, written: int) -> Proof:
+    """As many as were read."""
+    return Proof(
+        "rows", read == written, f"{read:,} rows read, {written:,} written", {"read": read, "written": written}
+    )
+
+
+def order(table: TablePolicy, by: Sequence[str]) -> Proof:
+    """What the writing made certain: a file whose rows do not ascend is never finished."""
+    pseudonym = table.columns[by[0]].treatment.kind == "pseudonym"
+    words = "in the order of their pseudonyms" if pseudonym else "in the order of their key; the table has no pseudonym"
+    return Proof("order", passed=True, found=f"Rows are {words}: {', '.join(by)}")
+
+
+def nobody_named(search: Search) -> Proof:
+    """Nothing that identifies is in a text."""
+    figures = {"values sought": search.sought, "texts searched": search.searched, "found": sum(search.found.values())}
+    if search.found:
+        where = ", ".join(f"{name} ({count} texts)" for name, count in sorted(search.found.items()))
+        return Proof(
+            "nobody_named", passed=False, found=f"What identifies somebody is in column {where}", figures=figures
+        )
+    words = f"0 found in {search.searched:,} distinct texts; {search.sought:,} values of people were sought"
+    if search.unreadable:
+        words += f". Not sought, because the role may not read them: those of {', '.join(sorted(search.unreadable))}"
+    return Proof("nobody_named", passed=True, found=words, figures=figures)
+
+
+def patterns(looked_at: int, certain: dict[str, int], uncertain: dict[str, int]) -> Proof:
+    """Nothing has the confirmed form of something personal."""
+    figures = {"texts": looked_at, "certain": sum(certain.values()), "uncertain": sum(uncertain.values())}
+    told = {f"certain {kind}": count for kind, count in certain.items()} | uncertain
+    words = ", ".join(f"{kind} {count}" for kind, count in sorted(told.items())) or "nothing"
+    return Proof("patterns", not certain, f"In {looked_at:,} texts that could hold one: {words}", figures)
+
+
+def k_anonymity(measured: Anonymity | None, most_blanked: float) -> Proof:
+    """Enough persons share each combination, and not too many had to be blanked for it."""
+    if measured is None:
+        return Proof("k_anonymity", passed=True, found="The policy declares no quasi-identifiers for this table")
+    figures: dict[str, int | float] = {
+        "k": measured.k, "persons": measured.persons, "combinations": measured.classes.height,
+        "smallest before": measured.smallest, "share blanked": round(measured.share_blanked, 4),
+    }  # fmt: skip
+    words = (
+        f"{measured.safe.height:,} of {measured.classes.height:,} combinations of {', '.join(measured.columns)} are "
+        f"shared by at least {measured.k} of {measured.persons:,} persons; the others are blanked, which are "
+        f"{measured.share_blanked:.1%} of the persons (allowed: {most_blanked:.0%})"
+    )
+    if measured.least_diverse is not None:
+        figures["least diverse"] = measured.least_diverse
+        words += f"; each has at least {measured.least_diverse} values of every sensitive column"
+    return Proof("k_anonymity", measured.share_blanked <= most_blanked, words, figures)
+
+
+def foreign_keys(policy: Policy, table: TablePolicy, live: Sequence[ForeignKey]) -> Proof:
+    """Both ends of each are treated alike, so that equal values stay equal: pseudonyms of one domain, or both kept."""
+    followed, broken, outside = [], [], []
+    for key in live:
+        parent = policy.tables.get(key.parent)
+        ends = [
+            (table.columns.get(name), parent.columns.get(other) if parent else None)
+            for name, other in zip(key.columns, key.parent_columns, strict=True)
+        ]
+        if any(a is None or b is None or not (a.treatment.visible and b.treatment.visible) for a, b in ends):
+            outside.append(key)
+        elif all(a and b and a.treatment == b.treatment and a.treatment.kind in ("keep", "pseudonym") for a, b in ends):
+            followed.append(key)
+        else:
+            broken.append(key)
+    figures = {"followed": len(followed), "broken": len(broken), "not in the extract": len(outside)}
+    words = f"{len(followed)} hold in the extract, {len(outside)} lead to what is not in it"
+    if broken:
+        named = ", ".join(f"{', '.join(key.columns)} to {key.parent}" for key in broken)
+        words += f"; treated otherwise than what they refer to: {named}"
+    return Proof("foreign_keys", not broken, words, figures)
+
+
+def over_time(difference: Difference | None, followed: Sequences | None) -> Proof:
+    """Told, not judged."""
+    words: list[str] = []
+    figures: dict[str, int | float] = {}
+    if difference is not None:
+        words.append(
+            f"Against the extract of {difference.before}, {difference.appeared:,} of {difference.of:,} keys are new "
+            f"and {difference.disappeared:,} are gone: who holds both extracts knows which"
+        )
+        figures |= {"appeared": difference.appeared, "disappeared": difference.disappeared, "compared": difference.of}
+    if followed is not None:
+        words.append(
+            f"{followed.share:.1%} of {followed.persons:,} persons are told from all others by the days on which they "
+            f"occur in {', '.join(followed.tables)}, over {followed.days} days"
+        )
+        figures |= {"persons followed": followed.persons, "unique sequences": followed.unique}
+    return Proof("over_time", passed=True, found="; ".join(words) or "Nothing to compare with yet", figures=figures)

@@ -1,0 +1,205 @@
+"""The exact search for what identifies people, in every text that is about to be published.
+
+What belongs here: what is sought, where, and finding it. What does not: what follows from a finding (`proofs`).
+
+Sought are, in the texts of one extract:
+- of every person of the policy's: the texts that the policy drops, or publishes as pseudonyms, in the person's home,
+  which is the table whose key is its own `person` column;
+- of every row of the extract: the real values of its pseudonym columns, in the texts of the same batch.
+
+Case does not count. A value of fewer than 4 characters, or a number of fewer than 5 digits, is too common to point at
+anybody and is not sought; one of fewer than 8 counts only as a word of its own. A value that more than 20 persons
+share, as a city, identifies none of them and does not count.
+
+Texts are the published text columns except pseudonyms, of which each is 32 hexadecimal digits by its making. Each
+distinct text is looked at once. Only what shares its first and its last 4 characters with some text can be in one: that
+filter, which loses nothing, leaves so little for Aho-Corasick that people are read in batches and never held.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from ds_pipelines.errors import SourceRefusedError
+from ds_pipelines.extract.patterns import could_hold
+from ds_pipelines.extract.treatments import Pseudonym
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ds_pipelines.extract.policy import Policy, TablePolicy
+    from ds_pipelines.extract.source import Source
+
+GRAM = 4
+DIGITS = 5
+WHOLE = 8
+"""Shorter ones count only as a word of their own."""
+MOST_SHARED = 20
+"""Persons that may share a value until it identifies nobody."""
+HELD_CHARACTERS = 4_000_000
+"""Of distinct texts; beyond these they are sought in, and forgotten."""
+PATTERNED = 5_000
+_PATTERNS_AT_ONCE = 50_000
+
+
+class Search:
+    """The search through one extract."""
+
+    def __init__(self, policy: Policy, table: TablePolicy) -> None:
+        self._policy = policy
+        self._table = table
+        self._texts: dict[str, set[str]] = {}
+        self._cleared: set[str] = set()
+        self._characters = 0
+        self.sought = 0
+        """Values of people that were compared with the texts."""
+        self.searched = 0
+        """Distinct texts that were looked at."""
+        self.unreadable: set[str] = set()
+        """Tables whose identifying columns the extract's role may not read."""
+        self.patterned: set[str] = set()
+        """Some of the texts that could hold what a pattern finds."""
+        self._guilty: dict[str, set[str]] = {}
+
+    @property
+    def found(self) -> dict[str, int]:
+        """How many texts hold what identifies somebody, by column."""
+        return {name: len(texts) for name, texts in self._guilty.items()}
+
+    def add(self, read: pl.DataFrame, rows: pl.DataFrame, source: Source) -> None:
+        """Takes a batch as it was read and as it is to be published."""
+        batch: dict[str, set[str]] = {}
+        for name, column in self._table.visible.items():
+            if rows.schema[name] != pl.String or isinstance(column.treatment, Pseudonym):
+                continue
+            texts = rows[name].unique().drop_nulls()
+            if len(self.patterned) < PATTERNED:
+                self.patterned.update(texts.filter(could_hold(texts)).head(PATTERNED))
+            distinct = {text.lower() for text in texts if len(text) >= GRAM}
+            batch[name] = distinct
+            if new := distinct - self._cleared:
+                held = self._texts.setdefault(name, set())
+                self._characters += sum(map(len, new - held))
+                held |= new
+        self._own(read, batch)
+        if self._characters > HELD_CHARACTERS:
+            self.flush(source)
+
+    def flush(self, source: Source) -> None:
+        """Seeks everybody in the texts that were taken since the last time."""
+        if not self._characters:
+            return
+        every = _every(self._texts)
+        self.searched += every.len()
+        found = self._shared_by_few(hits(every, self._identifiers(source)), source)
+        self._count(self._texts, found)
+        self._cleared = self._cleared | set(every) if every.len() < _PATTERNS_AT_ONCE else set()
+        self._texts, self._characters = {}, 0
+
+    def _count(self, texts: Mapping[str, set[str]], found: set[tuple[str, str]]) -> None:
+        for name, held in texts.items():
+            if guilty := held & {text for text, _ in found}:
+                self._guilty.setdefault(name, set()).update(guilty)
+
+    def _own(self, read: pl.DataFrame, batch: Mapping[str, set[str]]) -> None:
+        """Seeks the real values of the batch's own pseudonym columns."""
+        texts = _every(batch)
+        if texts.is_empty():
+            return
+        for name, column in self._table.visible.items():
+            if not isinstance(column.treatment, Pseudonym):
+                continue
+            values = read[name]
+            if values.dtype.is_integer() and not texts.str.contains(rf"\d{{{DIGITS}}}").any():
+                continue
+            self._count(batch, hits(texts, [values]))
+
+    def _homes(self) -> Iterator[str]:
+        """The tables that say who people are."""
+        for name, table in self._policy.tables.items():
+            if table.person is not None and table.key == (table.person,):
+                yield name
+
+    def _identifiers(self, source: Source) -> Iterator[pl.Series]:
+        for home in self._homes():
+            readable = source.withheld_texts(self._policy, home)
+            if readable is None:
+                continue
+            try:
+                for batch in source.batches(readable):
+                    for values in batch:
+                        self.sought += values.len() - values.null_count()
+                        yield values
+            except SourceRefusedError:
+                self.unreadable.add(home)
+
+    def _shared_by_few(self, found: set[tuple[str, str]], source: Source) -> set[tuple[str, str]]:
+        if not found:
+            return found
+        values = pl.Series(sorted({value for _, value in found}), dtype=pl.String)
+        holders = dict.fromkeys(values, 0)
+        sought = self.sought
+        for each in self._identifiers(source):
+            lower = each.str.strip_chars().str.to_lowercase()
+            for value, count in lower.filter(lower.is_in(values.implode())).value_counts().iter_rows():
+                holders[value] += count
+        self.sought = sought
+        return {(text, value) for text, value in found if holders[value] <= MOST_SHARED}
+
+
+def _every(texts: Mapping[str, set[str]]) -> pl.Series:
+    return pl.Series("text", sorted(set().union(*texts.values())), dtype=pl.String)
+
+
+def hits(texts: pl.Series, identifiers: Iterable[pl.Series]) -> set[tuple[str, str]]:
+    """Which texts hold which identifiers.
+
+    Args:
+        texts: Distinct texts in lower case, shape (n,).
+        identifiers: Texts or integers, in any number of series.
+
+    Returns:
+        Pairs of a text and the identifier in it, in lower case.
+    """
+    longest = texts.str.len_chars().max()
+    if not isinstance(longest, int) or longest < GRAM:
+        return set()
+    grams = _grams(texts, longest)
+    found: set[tuple[str, str]] = set()
+    for values in identifiers:
+        value = pl.col("value")
+        possible = (
+            values.cast(pl.String).alias("value").to_frame().select(value.str.strip_chars())
+            .filter(value.str.len_chars().is_between(GRAM, longest))  # before what costs more
+            .select(value.str.to_lowercase())
+            .filter(value.str.head(GRAM).is_in(grams.implode()) & value.str.tail(GRAM).is_in(grams.implode()))
+            .unique().filter(~value.str.contains(rf"^\d{{1,{DIGITS - 1}}}$"))
+        ).to_series()  # fmt: skip
+        for start in range(0, possible.len(), _PATTERNS_AT_ONCE):
+            found |= _hits(texts, possible.slice(start, _PATTERNS_AT_ONCE))
+    return found
+
+
+def _grams(texts: pl.Series, longest: int) -> pl.Series:
+    """Every run of 4 characters that occurs in a text."""
+    starts = (texts.str.slice(start, GRAM).unique() for start in range(longest - GRAM + 1))
+    return pl.concat([grams.filter(grams.str.len_chars() == GRAM) for grams in starts]).unique()
+
+
+def _hits(texts: pl.Series, patterns: pl.Series) -> set[tuple[str, str]]:
+    """Aho-Corasick over all texts at once; then, for the few that hold something, what."""
+    suspects = texts.filter(texts.str.contains_any(patterns.implode()))
+    if suspects.is_empty():
+        return set()
+    holding = pl.DataFrame({"text": suspects}).select(
+        "text", value=pl.col("text").str.extract_many(patterns.implode(), overlapping=True)
+    )
+    pairs = holding.explode("value").unique().iter_rows()
+    return {(text, value) for text, value in pairs if len(value) >= WHOLE or _is_word(value, text)}
+
+
+def _is_word(value: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
