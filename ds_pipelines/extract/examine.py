@@ -49,19 +49,28 @@ class Examination:
         self._policy, self._table = policy, readable.policy
         self._source, self._store, self._settings = source, store, settings
         self._search = Search(policy, readable.policy)
-        self._anonymity = anonymity.measure(source, readable, pseudonyms, settings.zone)
+        self._anonymity: anonymity.Anonymity | None = None
+        self._counter: anonymity.Counter | None = None
+        if readable.policy.k is not None and readable.policy.by_day is None:
+            self._counter = anonymity.Counter(readable.policy)
+        elif readable.policy.k is not None:
+            self._anonymity = anonymity.measure(source, readable, pseudonyms, settings.zone)
         self._foreign_keys = source.foreign_keys(policy.database_schema, readable.policy.name)
         self._read = self._written = 0
         self._rows: dict[date, int] = {}
         self._difference: disclosure.Difference | None = None
 
-    def taken(self, read: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        """Takes some rows as they were read and as they were transformed; gives them as they may be published."""
+    def take(self, read: pl.DataFrame, rows: pl.DataFrame) -> None:
+        """Takes some rows as they were read and as they were transformed."""
         self._read += read.height
-        if self._anonymity is not None:
-            rows = self._anonymity.blank(rows)
         self._search.add(read, rows, self._source)
-        return rows
+        if self._counter is not None:
+            self._counter.take(rows)
+
+    def released(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Some rows as they may be published; only once all rows of a table of current state were taken."""
+        self._settle()
+        return rows if self._anonymity is None else self._anonymity.blank(rows)
 
     def prove(self, staged: Mapping[date, Written]) -> None:
         """Makes sure that what was staged may be published together.
@@ -69,6 +78,7 @@ class Examination:
         Raises:
             ProofFailedError: it may not; the report says why.
         """
+        self._settle()
         self._search.flush(self._source)
         self._rows |= {day: file.rows for day, file in staged.items()}
         self._written += sum(file.rows for file in staged.values())
@@ -85,6 +95,10 @@ class Examination:
         """Reports what was proved of all that was published."""
         followed = disclosure.sequences(self._store, self._policy, self._table)
         self._report(self._proofs([*self._required(), proofs.over_time(self._difference, followed)]))
+
+    def _settle(self) -> None:
+        if self._counter is not None:
+            self._anonymity, self._counter = self._counter.counted(), None
 
     def _required(self) -> list[Proof]:
         table = self._table

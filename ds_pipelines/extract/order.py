@@ -5,17 +5,20 @@ What belongs here: by which columns a table is ordered, and an external sort by 
 Production's own order tells which pseudonym stands for the older customer, and row for row undoes the pseudonyms for
 anyone who knows one table's order. So a table with pseudonyms is published in their order.
 
-Rows come in batches. Each 131,072 of them make a run: ordered by their route, which is the leading four characters of a
-pseudonym (or the leading column itself), and spilled. Whatever is sampled of the routes then cuts all runs into the
-same buckets of about 65,536 rows, which are read, sorted and handed on one after the other. Bounds and batches decide
-how much is held at a time, never the result: that is one total order. Only rows that share the whole of the leading
-column are held together, however many they are. What is spilled has been transformed: no real key reaches the disk.
+Rows come in batches. Each 131,072 of them make a run: ordered by their route, which is the number that the leading four
+digits of a pseudonym are (or the leading column itself), and spilled in small pieces; pieces of pseudonyms begin where
+their first two digits change. The pieces cut all runs into the same buckets of about 32,768 rows, which are mapped into
+memory, sorted and handed on one after the other. Bounds and batches decide how much is held at a time, never the
+result: that is one total order. Only rows that share the whole of the leading column are held together, however many
+they are. What is spilled has been transformed: no real key reaches the disk.
+
+Sorting by one thread takes a fifth of the CPU that it takes by two, and another thread has work of its own.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -28,12 +31,11 @@ if TYPE_CHECKING:
 
     from ds_pipelines.extract.policy import TablePolicy
 
-RUN_ROWS = 1 << 16
-BUCKET_ROWS = 1 << 16
-_PIECE_ROWS = 1 << 9
+RUN_ROWS = 1 << 17
+BUCKET_ROWS = 1 << 15
+_PIECE_ROWS = 1 << 10
+_ROUTES_A_PIECE = 256
 """What is read of a run at a time."""
-_ROUTE_CHARACTERS = 4
-"""Of a pseudonym; Polars compares so many without following a pointer."""
 _ROUTE = "the route of a row; no column of PostgreSQL's can have a name so long"
 
 
@@ -68,32 +70,30 @@ class Ordering:
         """All rows that were taken, in their order; each bucket is sorted by itself."""
         if not self._runs:
             if self._held:
-                yield pl.concat(self._held, rechunk=True).sort(self._by)
+                yield pl.concat(self._held, rechunk=True).sort(self._by, multithreaded=False)
             return
         if self._height:
             self._spill()
         edges = sorted(route for run in self._runs for route in run.routes)
-        cuts = sorted(set(edges[BUCKET_ROWS // _PIECE_ROWS :: BUCKET_ROWS // _PIECE_ROWS]))
+        step = max(BUCKET_ROWS * len(edges) // sum(run.rows for run in self._runs), 1)
+        cuts = sorted(set(edges[step::step]))
         for low, high in zip([None, *cuts], [*cuts, None], strict=True):
-            parts = [part for run in self._runs if (part := run.between(low, high)) is not None]
-            if parts:
-                yield pl.concat(parts, rechunk=True).sort(self._by).drop(_ROUTE)
-
-    def close(self) -> None:
-        """Lets go of the files."""
-        for run in self._runs:
-            run.close()
+            pieces = [piece for run in self._runs for piece in run.between(low, high)]
+            if pieces:
+                bucket: pl.DataFrame = pl.from_arrow(pa.Table.from_batches(pieces))  # type: ignore[assignment]
+                yield bucket.drop(_ROUTE).sort(self._by, multithreaded=False)
 
     def _spill(self) -> None:
         rows = pl.concat(self._held, rechunk=True)
-        rows = rows.with_columns(self._route(rows[self._by[0]])).sort(_ROUTE)
-        self._runs.append(_Run(self._folder / f"{len(self._runs)}.run", rows))
+        rows = rows.with_columns(self._route(rows[self._by[0]])).sort(_ROUTE, multithreaded=False)
+        uniform = self._short and rows.schema[_ROUTE] == pl.UInt32
+        self._runs.append(_Run(self._folder / f"{len(self._runs)}.run", rows, uniform=uniform))
         self._held, self._height = [], 0
 
     def _route(self, leading: pl.Series) -> pl.Series:
         """Something small that never descends where the leading column ascends; nulls come first."""
         if self._short and leading.dtype == pl.String:
-            return leading.str.head(_ROUTE_CHARACTERS).fill_null("").alias(_ROUTE)
+            return leading.str.head(4).str.to_integer(base=16, dtype=pl.UInt32).fill_null(0).alias(_ROUTE)
         if leading.dtype == pl.String:
             return leading.fill_null("").alias(_ROUTE)
         if leading.dtype.is_float():
@@ -108,27 +108,40 @@ class Ordering:
 class _Run:
     """Rows in the order of their route, in a file that is read in pieces."""
 
-    def __init__(self, path: Path, rows: pl.DataFrame) -> None:
-        self.routes: list[Any] = rows[_ROUTE].gather_every(_PIECE_ROWS).to_list()
+    def __init__(self, path: Path, rows: pl.DataFrame, *, uniform: bool) -> None:
+        """Writes the file; uniform routes are cut at multiples of 256, so that no piece is in two buckets."""
+        self._path = path
+        self._uniform = uniform
+        self.rows = rows.height
+        self.routes: list[Any]
         """With which each piece begins."""
+        if uniform:
+            begin = (rows[_ROUTE] // _ROUTES_A_PIECE).rle()
+            lengths: list[int] = begin.struct.field("len").to_list()
+            self.routes = (begin.struct.field("value") * _ROUTES_A_PIECE).to_list()
+        else:
+            lengths = [_PIECE_ROWS] * -(-rows.height // _PIECE_ROWS)
+            self.routes = rows[_ROUTE].gather_every(_PIECE_ROWS).to_list()
         table = rows.to_arrow()
+        start = 0
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table, max_chunksize=_PIECE_ROWS)
-        self._file = pa.OSFile(str(path), "rb")
-        self._reader = pa.ipc.open_file(self._file)
+            for length in lengths:
+                writer.write_table(table.slice(start, length))
+                start += length
 
-    def between(self, low: Any, high: Any) -> pl.DataFrame | None:
-        """The rows with low ≤ route < high; None where a bound is open."""
-        first = 0 if low is None else max(bisect_left(self.routes, low) - 1, 0)
-        last = len(self.routes) if high is None else bisect_right(self.routes, high)
-        pieces = [self._reader.get_batch(number) for number in range(first, last)]
-        if not pieces:
-            return None
-        rows: pl.DataFrame = pl.from_arrow(pa.Table.from_batches(pieces))  # type: ignore[assignment]
-        route = rows[_ROUTE]
-        start = 0 if low is None else int(route.search_sorted(low, side="left"))
-        end = rows.height if high is None else int(route.search_sorted(high, side="left"))
-        return rows.slice(start, end - start) if end > start else None
-
-    def close(self) -> None:
-        self._file.close()
+    def between(self, low: Any, high: Any) -> Iterator[pa.RecordBatch]:
+        """The rows with low ≤ route < high; None where a bound is open. Bounds are where some run's piece begins."""
+        first = 0 if low is None else bisect_left(self.routes, low)
+        last = len(self.routes) if high is None else bisect_left(self.routes, high)
+        if not self._uniform:
+            first = max(first - 1, 0)  # it may end with rows of this bucket
+        reader = pa.ipc.open_file(pa.memory_map(str(self._path)))
+        for number in range(first, last):
+            piece = reader.get_batch(number)
+            start, end = 0, piece.num_rows
+            if not self._uniform and number in (first, last - 1):
+                route = cast("pl.Series", pl.from_arrow(piece.column(_ROUTE)))
+                start = 0 if low is None else int(route.search_sorted(low, side="left"))
+                end = piece.num_rows if high is None else int(route.search_sorted(high, side="left"))
+            if end > start:
+                yield piece.slice(start, end - start)

@@ -232,11 +232,8 @@ class _Making:
                 kept, gone = self.publication.without_erased(batch)
                 erased += gone.height
                 ordering.add(self._transformed(kept))
-        try:
-            with ahead(ordering.ordered(), depth=1) as buckets:
-                return _Staged(self._written(self.publication.ascending(buckets)), read_at, erased)
-        finally:
-            ordering.close()
+        with ahead(ordering.ordered(), depth=1) as buckets:
+            return _Staged(self._written(buckets), read_at, erased)
 
     def _held(self, days: list[date]) -> dict[date, _Staged] | None:
         """Stages days that fit into memory together; None if they do not."""
@@ -253,7 +250,7 @@ class _Making:
         by_day = str(self.publication.table.by_day)
         erased = {day: part.height for day, part in _split(gone, by_day, days, self.settings)}
         return {
-            day: _Staged(self._written(self.publication.ascending([part])), read_at, erased[day])
+            day: _Staged(self._written([part]), read_at, erased[day])
             for day, part in _split(rows, by_day, days, self.settings)
         }
 
@@ -261,11 +258,13 @@ class _Making:
         publication = self.publication
         rows = transform(batch, self.readable.policy, publication.pseudonyms, zone=publication.zone)
         self.counted.add(batch, rows)
-        return self.examination.taken(batch, rows)
+        self.examination.take(batch, rows)
+        return rows
 
     def _written(self, batches: Iterable[pl.DataFrame]) -> Written:
         """Writes rows, and checks the file itself rather than what went into it."""
-        written = self.stage.write_batches(self.examination.schema, batches, unlike=self.unlike)
+        released = (self.examination.released(rows) for rows in self.publication.ascending(batches))
+        written = self.stage.write_batches(self.examination.schema, released, unlike=self.unlike)
         footer = pq.read_metadata(written.path)
         if footer.num_rows != written.rows:
             reason = f"the file has {footer.num_rows} rows, and {written.rows} were given to it"

@@ -41,10 +41,7 @@ def sorted_by(ordering: Ordering, rows: pl.DataFrame, sizes: list[int]) -> pl.Da
     for size in [*sizes, rows.height]:
         ordering.add(rows.slice(start, size))
         start += size
-    try:
-        return pl.concat(list(ordering.ordered()))
-    finally:
-        ordering.close()
+    return pl.concat(list(ordering.ordered()))
 
 
 @given(sizes=st.lists(st.integers(0, 1_500), max_size=8), run_rows=st.integers(1, 3_000))
@@ -60,15 +57,15 @@ def test_batches_and_runs_never_change_the_result(
 
 def test_more_rows_than_a_bucket_come_in_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order, "BUCKET_ROWS", 1_024)
+    monkeypatch.setattr(order, "_PIECE_ROWS", 64)
     rows, spill = frame(), tmp_path / "spill"
     spill.mkdir()
     ordering = Ordering(table(tmp_path), spill, run_rows=1_000)
     for start in range(0, ROWS, 100):
         ordering.add(rows.slice(start, 100))
     buckets = list(ordering.ordered())
-    ordering.close()
     assert len(buckets) > 2
-    assert max(bucket.height for bucket in buckets) < 4 * 1_024
+    assert max(bucket.height for bucket in buckets) < 2 * 1_024
     assert pl.concat(buckets).equals(rows.sort("visit"))
 
 
