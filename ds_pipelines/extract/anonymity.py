@@ -73,7 +73,7 @@ class Counter:
     def __init__(self, table: TablePolicy) -> None:
         self._table = table
         self._by, self._sensitive = list(table.quasi_identifiers), list(table.sensitive)
-        self._one_row_each = table.person is None or table.key == (table.person,)
+        self._one_row_each = table.person is None or table.of_persons
         self._counts: list[pl.DataFrame] = []
         self._pairs: list[pl.DataFrame] = []
         self._shards: dict[int, pl.DataFrame] = {}

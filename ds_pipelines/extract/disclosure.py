@@ -100,7 +100,7 @@ def sequences(store: SnapshotStore, policy: Policy, table: TablePolicy) -> Seque
 
     None unless the table is the home of persons, and something of them is published by day.
     """
-    if table.person is None or table.key != (table.person,):
+    if table.person is None or not table.of_persons:
         return None
     domain = table.columns[table.person].treatment
     published = set(store.tables())

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ds_pipelines.errors import PolicyError, UndeclaredTableError
 from ds_pipelines.extract.generalisations import Noise, Shift
-from ds_pipelines.extract.treatments import Document, Keep, Pseudonym, Treatment, written
+from ds_pipelines.extract.treatments import Document, Keep, Pseudonym, Treatment, plain, written
 
 SHOP = "shop.yaml"
 """The policy of the production database, in `settings.policies`."""
@@ -69,6 +69,26 @@ def _key(written: Any) -> Any:
     raise ValueError("expected the columns that identify a row, or none")
 
 
+class KnownBy(_Model):
+    """By which columns somebody is known: sought in all that is published, and masked in free text.
+
+    A name may be spread over some columns, as `[first_name, last_name]`. What is not listed, as a town, identifies
+    nobody by itself. The columns are read for the search, and need not be in the extract.
+    """
+
+    names: tuple[str | tuple[str, ...], ...] = ()
+    emails: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are listed, each once."""
+        names = [part for name in self.names for part in ((name,) if isinstance(name, str) else name)]
+        return tuple(dict.fromkeys([*names, *self.emails, *self.phones, *self.addresses, *self.identifiers]))
+
+
 class TablePolicy(_Model):
     """The decisions about one table."""
 
@@ -81,6 +101,9 @@ class TablePolicy(_Model):
         description="Columns that identify a row; extracts are in their order. Empty: none, and that of all columns"
     )
     person: str | None = Field(None, description="The column that tells whose row it is, where that is somebody's")
+    known_by: KnownBy | None = Field(
+        None, description="Where the table says who persons are: the columns that do, of a table whose key is `person`"
+    )
     quasi_identifiers: tuple[str, ...] = Field(
         (),
         description="Columns of the extract that together could single somebody out, for who knows them from elsewhere",
@@ -108,6 +131,15 @@ class TablePolicy(_Model):
             raise ValueError(f"quasi-identifier {fixed[0]!r} must be neither of the key nor tell the day of a row")
         if (self.k is None) != (not self.quasi_identifiers):
             raise ValueError("k and quasi_identifiers are declared together: so many share each combination")
+        return self
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.known_by is not None:
+            if not self.of_persons:
+                raise ValueError("known_by belongs to a table of persons: one whose key is its `person` column alone")
+            if unknown := sorted({*self.known_by.columns} - {*self.columns}):
+                raise ValueError(f"known_by lists {unknown[0]!r}, which must be among the columns")
         return self
 
     @model_validator(mode="after")
@@ -142,6 +174,11 @@ class TablePolicy(_Model):
         """Whom a column identifies; None if it is no pseudonym."""
         treatment = self._treatment(name)
         return treatment.domain if isinstance(treatment, Pseudonym) else None
+
+    @property
+    def of_persons(self) -> bool:
+        """Whether the table says who people are: one row each."""
+        return self.person is not None and self.key == (self.person,)
 
     @property
     def keyed(self) -> bool:
@@ -248,7 +285,7 @@ def to_yaml(policy: Policy) -> str:
             "description": table.description,
             "rows": {"by_day": table.by_day} if table.by_day else "all",
             "key": list(table.key) or "none",
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
+            **{name: plain(value) for name, value in options.items()},
             "columns": columns,
         }
     content = {"version": policy.version, "schema": policy.database_schema, "tables": tables}

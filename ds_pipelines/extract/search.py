@@ -3,13 +3,15 @@
 What belongs here: what is sought, where, and finding it. What does not: what follows from a finding (`proofs`).
 
 Sought are, in the texts of one extract:
-- of every person of the policy's: the texts that the policy drops, or publishes as pseudonyms, in the person's home,
-  which is the table whose key is its own `person` column;
+- of every person: what the policy says that persons are `known_by`; of a table of persons that does not say it, the
+  texts that the policy drops or publishes as pseudonyms;
 - of every row of the extract: the real values of its pseudonym columns, in the texts of the same batch.
 
-Case does not count. A value of fewer than 4 characters, or a number of fewer than 5 digits, is too common to point at
-anybody and is not sought; one of fewer than 8 counts only as a word of its own. A value that more than 20 persons
-share, as a city, identifies none of them and does not count.
+A name that is spread over some columns is sought whole, in either order; a name or an address that is a single word of
+letters, as a first name or a town, is not, because anything may be called so: that is for free text, where it is masked
+as the row's own person's. A value of fewer than 4 characters, or a number of fewer than 5 digits, is too common to
+point at anybody and is not sought; one of fewer than 8 counts only as a word of its own. Case does not count. A value
+that more than 20 persons share identifies none of them and does not count.
 
 Texts are the published text columns except pseudonyms, of which each is 32 hexadecimal digits by its making. Each
 distinct text is looked at once. Only what shares its first and its last 4 characters with some text can be in one: that
@@ -43,6 +45,8 @@ HELD_CHARACTERS = 4_000_000
 """Of distinct texts; beyond these they are sought in, and forgotten."""
 PATTERNED = 5_000
 _PATTERNS_AT_ONCE = 50_000
+_MORE_THAN_A_WORD = r"[^\p{L}\p{M}]"
+"""What is in everything but a single word of letters."""
 
 
 class Search:
@@ -117,20 +121,15 @@ class Search:
                 continue
             self._count(batch, hits(texts, [values]))
 
-    def _homes(self) -> Iterator[str]:
-        """The tables that say who people are."""
-        for name, table in self._policy.tables.items():
-            if table.person is not None and table.key == (table.person,):
-                yield name
-
     def _identifiers(self, source: Source) -> Iterator[pl.Series]:
-        for home in self._homes():
-            readable = source.withheld_texts(self._policy, home)
+        """What everybody is known by, a batch of a column at a time."""
+        for home, table in self._policy.tables.items():
+            readable = source.identifying(self._policy, home) if table.of_persons else None
             if readable is None:
                 continue
             try:
                 for batch in source.batches(readable):
-                    for values in batch:
+                    for values in _known(batch, table):
                         self.sought += values.len() - values.null_count()
                         yield values
             except SourceRefusedError:
@@ -148,6 +147,24 @@ class Search:
                 holders[value] += count
         self.sought = sought
         return {(text, value) for text, value in found if holders[value] <= MOST_SHARED}
+
+
+def _known(persons: pl.DataFrame, table: TablePolicy) -> Iterator[pl.Series]:
+    """What is sought of some persons: single columns, and names that are spread over some, in either order."""
+    known = table.known_by
+    for column in persons:
+        identifier = (
+            column.name in (*known.emails, *known.phones, *known.identifiers)
+            if known
+            else isinstance(table.columns[column.name].treatment, Pseudonym)
+        )
+        yield (
+            column if identifier or column.dtype != pl.String else column.filter(column.str.contains(_MORE_THAN_A_WORD))
+        )
+    for parts in known.names if known else ():
+        if not isinstance(parts, str) and {*parts} <= {*persons.columns}:
+            for order in (parts, parts[::-1]):
+                yield persons.select(pl.concat_str(order, separator=" ", ignore_nulls=True).alias("name")).to_series()
 
 
 def _every(texts: Mapping[str, set[str]]) -> pl.Series:

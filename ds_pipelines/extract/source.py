@@ -127,23 +127,25 @@ class Source:
                 for child, parent, name, columns, parent_columns in cursor.fetchall()
             ]
 
-    def withheld_texts(self, policy: Policy, table: str) -> Readable | None:
-        """What the policy keeps from the extract of a table's text columns, to be sought in what is published.
+    def identifying(self, policy: Policy, table: str) -> Readable | None:
+        """The columns of a table of persons by which somebody is known, to be sought in what is published.
 
-        These are its dropped texts and those that it publishes as pseudonyms; None if there are none.
+        These are those that its `known_by` lists; without one, its dropped texts and those that the policy publishes as
+        pseudonyms. None if there are none.
         """
         decisions = policy.table(table)
         live = self.live_tables(policy.database_schema)
         columns = live[table].columns if table in live else {}
-        texts = {
+        listed = decisions.known_by.columns if decisions.known_by else decisions.columns
+        found = {
             name: how
-            for name, column in decisions.columns.items()
-            if column.treatment.kind in ("drop", "pseudonym")
-            and name in columns
+            for name in listed
+            if name in columns
             and isinstance(how := carried(columns[name]), Carried)
-            and how.family == "text"
+            and (how.family in ("text", "integer", "uuid") if decisions.known_by else how.family == "text")
+            and (decisions.known_by or decisions.columns[name].treatment.kind in ("drop", "pseudonym"))
         }
-        return Readable(decisions, policy.database_schema, texts) if texts else None
+        return Readable(decisions, policy.database_schema, found) if found else None
 
     def readable(self, policy: Policy, table: str) -> Readable:
         """The table, if the policy fits it.

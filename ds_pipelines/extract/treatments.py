@@ -220,14 +220,14 @@ def written(treatment: Treatment) -> Any:
         return {"generalise": fields}
     if kind in ("period", "round", "bins"):
         value = fields if len(fields) > 1 or "quantiles" in fields else next(iter(fields.values()))
-        return {"generalise": value if kind == "period" else {kind: _plain(value)}}
+        return {"generalise": value if kind == "period" else {kind: plain(value)}}
     if kind in _FIELDS and list(fields) == [_FIELDS[kind]]:
         return {kind: fields[_FIELDS[kind]]}
-    return {kind: _plain(fields)}
+    return {kind: plain(fields)}
 
 
-def _plain(value: Any) -> Any:
-    """Lists instead of tuples."""
+def plain(value: Any) -> Any:
+    """Lists instead of tuples, however deep."""
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+        return {name: plain(each) for name, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, tuple) else value

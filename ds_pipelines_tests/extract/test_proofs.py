@@ -251,3 +251,43 @@ def test_the_search_finds_what_a_plain_loop_finds() -> None:
     expected = {(text, name.lower()) for text in texts for name in people if name.lower() in text}
     assert hits(texts, [people]) == expected
     assert expected
+
+
+@pytest.fixture
+def known(write: Write, sql: Sql) -> Callable[..., Settings]:
+    """Somebody with a first name, a last name, a town and a login, and a note on a visit that names something."""
+
+    def known(note: str, known_by: str = "") -> Settings:
+        sql("ALTER TABLE people ADD first text, ADD last text, ADD place text, ADD login text")
+        sql("UPDATE people SET first = 'Ada', last = 'Lovelace', place = 'Saint Ives', login = 'enchantress' "
+            "WHERE id = 100007")  # fmt: skip
+        sql(f"UPDATE visits SET note = '{note}' WHERE visit = 5")
+        more = "".join(f"\n      {name}: {DROPPED}" for name in ("first", "last", "place", "login"))
+        return write(dropped=DROPPED + more, more=known_by)
+
+    return known
+
+
+LISTED = "known_by: {names: [[first, last]], identifiers: [login]}"
+
+
+@pytest.mark.parametrize("note", ["with ADA Lovelace", "with lovelace ada", "login enchantress"])
+def test_what_somebody_is_known_by_is_found(known: Callable[..., Settings], note: str) -> None:
+    settings = known(note, LISTED)
+    with pytest.raises(ProofFailedError, match="nobody_named"):
+        extract_day("visits", settings.first_day, settings)
+
+
+@pytest.mark.parametrize("note", ["a pirate from Saint Ives", "ada", "lovelace"])
+def test_a_town_and_a_single_name_identify_nobody(known: Callable[..., Settings], note: str) -> None:
+    settings = known(note, LISTED)
+    extract_day("visits", settings.first_day, settings)
+    assert note in rows(settings, "visits")["note"]
+
+
+def test_a_policy_that_does_not_say_by_what_persons_are_known_is_taken_strictly(
+    known: Callable[..., Settings],
+) -> None:
+    settings = known("a pirate from Saint Ives")
+    with pytest.raises(ProofFailedError, match="nobody_named"):
+        extract_day("visits", settings.first_day, settings)

@@ -1,0 +1,54 @@
+"""Errors of scoring and delivery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ds_pipelines.errors.base import DsPipelinesError, listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+
+class ContractBrokenError(DsPipelinesError):
+    """What a scoring job computed is not what it promises to deliver; nothing was delivered."""
+
+    def __init__(self, job: str, broken: Iterable[tuple[str, str]]) -> None:
+        cases = listing({f"{column} ({check})" for column, check in broken})
+        super().__init__(
+            f"The rows of job {job!r} break its contract: {cases}. Nothing was delivered, and consumers keep what they "
+            f"have. Correct the job or its inputs, or change the contract in production/jobs/{job}.py."
+        )
+
+
+class ServingTableDiffersError(DsPipelinesError):
+    """A serving table exists and has other columns than the job's contract."""
+
+    def __init__(self, table: str, expected: Iterable[str], found: Iterable[str]) -> None:
+        expected, found = list(expected), list(found)
+        different = listing(set(expected) ^ set(found)) or "their order"
+        super().__init__(
+            f"Serving table {table!r} does not match the job's contract: {different}. "
+            "Agree with its consumers, then alter or drop the table; the next delivery makes it anew."
+        )
+
+
+class DeliveryFailedError(DsPipelinesError):
+    """The serving database refused a delivery, or went away; its message may quote rows, so only its kind is told."""
+
+    def __init__(self, job: str, day: date, kind: str) -> None:
+        super().__init__(
+            f"The delivery of job {job!r} for {day} failed in the serving database ({kind}). Nothing of it is visible, "
+            "and consumers keep what they have. Look at the database's log, then run the day again."
+        )
+
+
+class UnknownJobError(DsPipelinesError):
+    """A scoring job that does not exist was named."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"There is no scoring job {name!r}; expected one of {listing(known)}. "
+            "A job is a module in production/jobs, named in its __init__.py."
+        )
