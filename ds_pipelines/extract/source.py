@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ds_pipelines.extract.policy import Policy, TablePolicy
     from ds_pipelines.settings import Settings
 
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 2 << 20
 """Large enough that the work per batch does not show, small enough that memory stays flat."""
 STATEMENT_SECONDS = 600
 CONNECT_SECONDS = 10
