@@ -6,8 +6,8 @@ Production's own order tells which pseudonym stands for the older customer, and 
 anyone who knows one table's order. So a table with pseudonyms is published in their order.
 
 Rows come in batches. Each 131,072 of them make a run: ordered by their route, which is the number that the leading four
-digits of a pseudonym are (or the leading column itself), and spilled in small pieces; pieces of pseudonyms begin
-where their first two digits change. The pieces cut all runs into the same buckets of about 32,768 rows, which are mapped into
+digits of a pseudonym are (or the leading column itself), and spilled in small pieces; pieces of pseudonyms begin where
+their first two digits change. The pieces cut all runs into the same buckets of about 32,768 rows, which are mapped into
 memory, sorted and handed on one after the other. Bounds and batches decide how much is held at a time, never the
 result: that is one total order. Only rows that share the whole of the leading column are held together, however many
 they are. What is spilled has been transformed: no real key reaches the disk.
@@ -36,7 +36,7 @@ BUCKET_ROWS = 1 << 15
 _PIECE_ROWS = 1 << 10
 """What is read of a run at a time."""
 _PIECES = 256
-"""Into which the routes of pseudonyms are cut. More are slower to write; fewer make larger buckets of large tables."""
+"""Into which the routes of pseudonyms are cut. More are slower to write; fewer make the buckets of large tables larger."""
 _ROUTES_A_PIECE = (1 << 16) // _PIECES
 _ROUTE = "the route of a row; no column of PostgreSQL's can have a name so long"
 
