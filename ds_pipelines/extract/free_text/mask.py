@@ -38,7 +38,7 @@ def merged(*findings: pl.DataFrame, least_score: float = LEAST_SCORE) -> pl.Data
     places = (
         pl.concat(findings)
         .filter(pl.col("score") >= least_score)
-        .sort("text", "start", "end")
+        .sort("text", "start", "end", maintain_order=True)
         .with_columns(reached=pl.col("end").cum_max().shift(1).over("text"))
         .with_columns(group=(pl.col("reached").is_null() | (pl.col("start") >= pl.col("reached"))).cum_sum())
         .with_columns(length=pl.col("end") - pl.col("start"))
