@@ -42,7 +42,7 @@ _KNOWABLE = ("text", "integer", "uuid")
 
 
 @dataclass(frozen=True)
-class _Home:
+class Home:
     """A table of persons."""
 
     known: KnownPersons
@@ -54,7 +54,7 @@ class Masker:
     """Masks the free text of one table. Not for several threads at once."""
 
     def __init__(
-        self, finder: PatternFinder, homes: Sequence[_Home], sought: Sequence[Sought], *, least_score: float
+        self, finder: PatternFinder, homes: Sequence[Home], sought: Sequence[Sought], *, least_score: float
     ) -> None:
         """As `of` makes it: what finds patterns, who is known, and what else must not be left."""
         self._finder = finder
@@ -113,7 +113,7 @@ class Masker:
         found = self._finder.find(distinct).filter(pl.col("score") >= self._least_score)
         places = [_of_every(pl.concat([found, self._exact(distinct)]), distinct, texts)]
         places += [home.known.find(texts, owners if home.owns else None) for home in self._homes]
-        return mask.merged(*places, least_score=0.0)
+        return mask.whole_words(texts, mask.merged(*places, least_score=0.0))
 
     def without_labels(self, texts: pl.Series) -> pl.Series:
         """Masked texts without the words that masking put there."""
@@ -231,11 +231,11 @@ def _read(policy: Policy, home: TablePolicy, known_by: KnownBy, source: Source) 
 
 def _home(
     persons: pl.DataFrame, home: TablePolicy, known_by: KnownBy, table: TablePolicy, not_names: Sequence[str]
-) -> _Home:
+) -> Home:
     from ds_pipelines.extract.free_text.known import KnownPersons, PersonColumns
 
     columns = PersonColumns(_KEY, known_by.names, known_by.emails, known_by.phones, known_by.addresses)
-    return _Home(KnownPersons.of(persons, columns, not_names), owns=_domain(home) == _domain(table))
+    return Home(KnownPersons.of(persons, columns, not_names), owns=_domain(home) == _domain(table))
 
 
 def _domain(table: TablePolicy) -> str | None:

@@ -33,7 +33,7 @@ from ds_pipelines.extract.patterns import could_hold
 from ds_pipelines.extract.treatments import Pseudonym
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ds_pipelines.extract.masking import Masker
     from ds_pipelines.extract.policy import Policy, TablePolicy
@@ -196,18 +196,34 @@ class Sought:
     """Of the first, the middle and the last 4 characters of each."""
 
     @classmethod
-    def of(cls, values: pl.Series, longest: int | None = None) -> Sought:
-        """Makes texts or integers ready; what is too short, or longer than `longest`, is left out."""
-        value = pl.col("value")
-        length = value.str.len_chars()
-        ready = (
-            values.cast(pl.String).alias("value").to_frame().select(value.str.strip_chars())
-            .filter(length.is_between(GRAM, longest) if longest else length >= GRAM)  # before what costs more
-            .select(value.str.to_lowercase()).unique(maintain_order=True)
-            .filter(~value.str.contains(rf"^\d{{1,{DIGITS - 1}}}$"))
-        ).to_series()  # fmt: skip
-        middle = pl.select(pl.lit(ready).str.slice(pl.lit(ready).str.len_chars() // 2 - GRAM // 2, GRAM)).to_series()
-        return cls(ready, tuple(_slots(each)[::GRAM] for each in (ready.str.head(GRAM), middle, ready.str.tail(GRAM))))
+    def of(cls, values: pl.Series) -> Sought:
+        """Makes texts or integers ready; what is too short is left out."""
+        ready = _telling(_ready(values).unique(maintain_order=True))
+        return cls(ready, tuple(_slots(part(ready))[::GRAM] for part in _PARTS))
+
+
+_PARTS: tuple[Callable[[pl.Series], pl.Series], ...] = (
+    lambda values: values.str.head(GRAM),
+    lambda values: values.to_frame("value").select(
+        pl.col("value").str.slice(pl.col("value").str.len_chars() // 2 - GRAM // 2, GRAM)
+    )["value"],
+    lambda values: values.str.tail(GRAM),
+)
+
+
+def _ready(values: pl.Series, longest: int | None = None) -> pl.Series:
+    """Values as they are sought, in lower case, without what is too short, or longer than `longest`."""
+    value = pl.col("value")
+    length = value.str.len_chars()
+    return (
+        values.cast(pl.String).alias("value").to_frame().select(value.str.strip_chars())
+        .filter(length.is_between(GRAM, longest) if longest else length >= GRAM)  # before what costs more
+        .select(value.str.to_lowercase())
+    ).to_series()  # fmt: skip
+
+
+def _telling(values: pl.Series) -> pl.Series:
+    return values.filter(~values.str.contains(rf"^\d{{1,{DIGITS - 1}}}$"))
 
 
 class Within:
@@ -223,7 +239,16 @@ class Within:
 
     def hits(self, sought: Sought) -> set[tuple[str, str]]:
         """Pairs of a text and the value in it."""
-        possible = sought.values.filter(np.logical_and.reduce([self._marked[slots] for slots in sought.slots]))
+        return self._found(sought.values.filter(np.logical_and.reduce([self._marked[slots] for slots in sought.slots])))
+
+    def hits_of(self, values: pl.Series) -> set[tuple[str, str]]:
+        """As `hits`, of texts or integers that are sought but once."""
+        possible = _ready(values, self.longest)
+        for part in _PARTS:
+            possible = possible.filter(self._marked[_slots(part(possible))[::GRAM]])
+        return self._found(_telling(possible.unique()))
+
+    def _found(self, possible: pl.Series) -> set[tuple[str, str]]:
         found: set[tuple[str, str]] = set()
         for start in range(0, possible.len(), _PATTERNS_AT_ONCE):
             found |= _hits(self._texts, possible.slice(start, _PATTERNS_AT_ONCE))
@@ -244,7 +269,7 @@ def hits(texts: pl.Series, identifiers: Iterable[pl.Series]) -> set[tuple[str, s
     found: set[tuple[str, str]] = set()
     if within.longest >= GRAM:
         for values in identifiers:
-            found |= within.hits(Sought.of(values, within.longest))
+            found |= within.hits_of(values)
     return found
 
 

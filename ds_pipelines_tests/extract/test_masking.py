@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
+from ds_pipelines import postgres
 from ds_pipelines.errors import (
     AbsentColumnError,
     LanguageModelError,
@@ -17,11 +22,14 @@ from ds_pipelines.errors import (
     UnfitTreatmentError,
 )
 from ds_pipelines.extract import production, publish, source
-from ds_pipelines.extract.masking import Masker
+from ds_pipelines.extract.free_text.known import KnownPersons, PersonColumns
+from ds_pipelines.extract.free_text.patterns import PatternFinder
+from ds_pipelines.extract.masking import Home, Masker
 from ds_pipelines.extract.policy import load
 from ds_pipelines.extract.preview import preview
 from ds_pipelines.extract.publish import extract_day, extract_days, extract_state
 from ds_pipelines.extract.rotation import rotate
+from ds_pipelines.extract.search import Sought, hits
 from ds_pipelines.snapshots.store import SnapshotStore
 
 if TYPE_CHECKING:
@@ -146,9 +154,14 @@ def test_what_the_exact_search_would_find_is_masked_too(install: Install) -> Non
         )
     ) == [
         "login [IDENTIFIER], note [IDENTIFIER], customer [IDENTIFIER], not 7000021",
-        "İ [IDENTIFIER] people x[IDENTIFIER]x",
+        "İ [IDENTIFIER] people [IDENTIFIER]",
         "quiet",
     ]
+
+
+def test_nothing_is_left_of_a_word_of_which_a_part_was_found(install: Install) -> None:
+    notes = [(ADA, "Adawill young, Will Young's, d'Will Young'x and joe@example.com'Ada")]
+    assert masked(install(*notes)) == ["[IDENTIFIER], [PERSON]'s, [IDENTIFIER] and [EMAIL]"]
 
 
 def test_the_words_of_a_mask_are_not_taken_for_somebody_who_is_called_so(install: Install, sql: Any) -> None:
@@ -354,3 +367,73 @@ def test_a_change_of_keys_leaves_masked_texts_as_they_are(install: Install) -> N
     assert before.key_id != after.key_id
     assert before.columns == after.columns
     assert sorted(pl.read_parquet(store.path(after.digest))["body"]) == ["[PERSON] came", "quiet"]
+
+
+@pytest.fixture(scope="module")
+def without_a_database() -> Masker:
+    persons = pl.DataFrame(
+        {"id": ["1", "2"], "name": ["Ada Lovelace", "Will Young"], "mail": ["ada@engine.example", None]}
+    )
+    known = KnownPersons.of(persons, PersonColumns("id", names=["name"], emails=["mail"]))
+    sought = [Sought.of(persons["name"]), Sought.of(pl.Series([123456, 98765]))]
+    return Masker(PatternFinder(), [Home(known, owns=True)], sought, least_score=0.3)
+
+
+PIECES = [
+    "Ada",
+    "will young",
+    "LOVELACE",
+    " ",
+    ", ",
+    "İ",
+    "ß",
+    "“",
+    "\u200b",
+    "123456",
+    "joe@example.com",
+    "[PERSON]",
+    "é.",
+    "no",
+]
+ROWS = st.lists(
+    st.tuples(
+        st.none() | st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=5).map("".join),
+        st.sampled_from(["1", "2", "3", None]),
+    ),
+    max_size=8,
+)
+
+
+@hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS, cut=st.integers(0, 8))
+def test_where_batches_end_changes_no_masked_text(
+    without_a_database: Masker, rows: list[tuple[str | None, str | None]], cut: int
+) -> None:
+    texts = pl.Series("body", [text for text, _ in rows], pl.String)
+    owners = pl.Series("owner", [owner for _, owner in rows], pl.String)
+    whole = without_a_database.masked(texts, owners)
+    parts = [without_a_database.masked(texts[part], owners[part]) for part in (slice(None, cut), slice(cut, None))]
+    assert pl.concat(parts).equals(whole)
+    left = without_a_database.without_labels(whole)
+    lower = pl.Series(sorted({text.lower() for text in left.drop_nulls()}), dtype=pl.String)
+    assert hits(lower, [pl.Series(["Ada Lovelace", "Will Young"]), pl.Series([123456, 98765])]) == set()
+    assert without_a_database.naming_their_own(left, owners) == 0
+
+
+def test_the_shops_tickets_can_be_masked(published: Settings, tmp_path: Path) -> None:
+    written = (published.policies / "shop.yaml").read_text()
+    before, after = written.split("      body:\n")
+    withheld = "treatment: {free_text: withheld}"
+    assert withheld in after
+    opened = after.replace(withheld, "treatment: {free_text: masked}\n        description: The text.", 1)
+    (tmp_path / "shop.yaml").write_text(f"{before}      body:\n{opened}")
+    settings = published.model_copy(update={"policies": tmp_path, "home": tmp_path / "home"})
+    manifests = extract_days("tickets", settings.first_day, settings.last_extractable_day(), settings)
+    texts = pl.concat([pl.read_parquet(SnapshotStore(settings.snapshots).path(each.digest)) for each in manifests])
+    with closing(postgres.connect("extract", settings)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT full_name, email, body FROM tickets JOIN customers USING (customer_id)")
+        real = cursor.fetchall()
+    assert texts.height == len(real)
+    assert sum(name.lower() in body.lower() for name, _, body in real) > 0
+    whole = "\n".join(texts["body"]).lower()
+    assert not [name for name, email, _ in real if name.lower() in whole or (email and email.lower() in whole)]
