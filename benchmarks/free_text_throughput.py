@@ -14,13 +14,11 @@ import argparse
 import json
 import logging
 import random
-import re
 import statistics
 import string
 import sys
 import time
 from pathlib import Path
-from pydoc_data.topics import topics
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -31,6 +29,7 @@ from ds_pipelines.extract.free_text.findings import Finding
 from ds_pipelines.extract.free_text.known import KnownPersons, PersonColumns
 from ds_pipelines.extract.free_text.mutations import mutated
 from ds_pipelines.extract.free_text.patterns import PatternFinder
+from ds_pipelines.extract.free_text.residual import ordinary_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,12 +40,6 @@ TURNS = 5
 LINEAR = 1.3  # CPU seconds a text on all of them, over those on half of them; 2 were quadratic growth
 LENGTH = 400
 SEED = 20_260_101
-SENTENCE = re.compile(r"(?<=[.] )[A-Z][A-Za-z,' -]{30,160}[.](?= )")
-
-
-def ordinary_sentences() -> list[str]:
-    """Return sentences of English prose without identifiers: those of Python's own documentation."""
-    return sorted({found for text in topics.values() for found in SENTENCE.findall(" ".join(text.split()))})
 
 
 def identifying(chance: random.Random, person: Sequence[str]) -> str:

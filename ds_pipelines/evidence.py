@@ -16,6 +16,23 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SpellingRecall(Record):
+    """How many of some known persons were masked, where they were written in one way."""
+
+    written_as: str = Field(description="A full name, its first name alone, with a typing error…")
+    own: float | None = Field(None, description="Share masked in a row of their own; None if rows are nobody's")
+    others: float = Field(description="Share masked in a row of somebody else")
+
+
+class ResidualRisk(Record):
+    """What masking a column of free text misses, and masks without need: measured on the source's own persons."""
+
+    persons: int = Field(description="Persons of the source who were mentioned, for the measure, in each spelling")
+    recall: tuple[SpellingRecall, ...]
+    ordinary_words: int = Field(description="Words of ordinary sentences that were looked at")
+    masked_per_thousand: float = Field(description="Of a thousand of these, how many were masked")
+
+
 class Column(Record):
     """One column of a published extract and what the privacy policy made of it."""
 
@@ -23,6 +40,7 @@ class Column(Record):
     dtype: str = Field(description="Polars type")
     treatment: str = Field(description="What the policy does with it, as keep, pseudonym(customer), truncate(2)")
     explanation: str = Field("", description="Why, for the people who use the column")
+    residual: ResidualRisk | None = Field(None, description="Of masked free text: what is left in it")
 
 
 class Withheld(Record):

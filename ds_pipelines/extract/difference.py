@@ -44,7 +44,23 @@ def _changes(old: Policy, new: Policy) -> Iterator[Change]:
         yield from _columns(name, before.columns if before else {}, after.columns if after else {})
         if before and after:
             yield from _rows(before, after)
+    yield from _free_text(old, new)
     yield from _joins(old, new)
+
+
+def _free_text(old: Policy, new: Policy) -> Iterator[Change]:
+    """Whether the same text would be masked otherwise."""
+    differing = [
+        name
+        for name in type(new.free_text).model_fields
+        if getattr(old.free_text, name) != getattr(new.free_text, name)
+    ]
+    if differing:
+        yield Change("treated otherwise", "free_text", f"another {', '.join(differing)}; texts are masked otherwise")
+    for name in sorted(old.tables.keys() & new.tables.keys()):
+        if old.tables[name].known_by != new.tables[name].known_by:
+            what = "persons are known by other columns: others are sought, and masked in free text"
+            yield Change("treated otherwise", name, what)
 
 
 def _columns(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from ds_pipelines.extract.masking import Masker
     from ds_pipelines.extract.policy import Policy
     from ds_pipelines.extract.pseudonyms import Pseudonyms
     from ds_pipelines.extract.source import Readable, Source
@@ -39,6 +40,7 @@ class Examination:
         *,
         schema: pl.Schema,
         pseudonyms: Pseudonyms,
+        masker: Masker | None,
         store: SnapshotStore,
         settings: Settings,
     ) -> None:
@@ -46,9 +48,13 @@ class Examination:
         self.schema = schema
         """What the extract's rows are, as the transformation leaves them."""
         self.tell: Callable[[Proofs], None] | None = None
+        self.masker = masker
+        """What masks the extract's free text, if it has any."""
+        self.residual = masker.residual() if masker is not None else None
+        """What that misses, measured."""
         self._policy, self._table = policy, readable.policy
         self._source, self._store, self._settings = source, store, settings
-        self._search = Search(policy, readable.policy)
+        self._search = Search(policy, readable.policy, masker)
         self._anonymity: anonymity.Anonymity | None = None
         self._counter: anonymity.Counter | None = None
         if readable.policy.k is not None and readable.policy.by_day is None:
@@ -102,12 +108,13 @@ class Examination:
 
     def _required(self) -> list[Proof]:
         table = self._table
-        looked_at = patterns.findings(self._search.patterned) if table.person else (0, {}, {})
+        looked_at = patterns.findings(self._search.patterned) if table.person or table.masked else (0, {}, {})
         return [
             proofs.rows(self._read, self._written),
             proofs.order(table, columns_of_order(table)),
             proofs.nobody_named(self._search),
             proofs.patterns(*looked_at),
+            proofs.free_text(table, self._search, self.residual),
             proofs.k_anonymity(self._anonymity, anonymity.MOST_BLANKED),
             proofs.foreign_keys(self._policy, table, self._foreign_keys),
         ]
@@ -118,4 +125,5 @@ class Examination:
     def _report(self, proved: Proofs) -> Path:
         if self.tell is not None:
             self.tell(proved)
-        return report.write(proved, self._table, self._rows, self._anonymity, self._settings)
+        measured = report.Measured(self._rows, self._anonymity, self.residual)
+        return report.write(proved, self._table, measured, self._settings)

@@ -26,12 +26,15 @@ class BaseTreatment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fits: ClassVar[frozenset[Family]] = ANY
-    visible: ClassVar[bool] = True
-    """Whether the column is in the extract. What is not visible is never even read."""
     read: ClassVar[bool] = True
     """Whether a visible column's values are needed."""
     keyed: ClassVar[bool] = False
     """Whether it needs the secret even where identifiers are kept."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether the column is in the extract. What is not visible is never even read."""
+        return True
 
     @property
     def unfitted(self) -> bool:

@@ -18,8 +18,9 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ds_pipelines.errors import PolicyError, UndeclaredTableError
+from ds_pipelines.extract.free_text_policy import FreeTextPolicy
 from ds_pipelines.extract.generalisations import Noise, Shift
-from ds_pipelines.extract.treatments import Document, Keep, Pseudonym, Treatment, plain, written
+from ds_pipelines.extract.treatments import Document, FreeText, Keep, Pseudonym, Treatment, plain, written
 
 SHOP = "shop.yaml"
 """The policy of the production database, in `settings.policies`."""
@@ -121,8 +122,9 @@ class TablePolicy(_Model):
         for role, names in (("quasi-identifier", self.quasi_identifiers), ("sensitive column", self.sensitive)):
             for name in names:
                 treatment = self._treatment(name)
-                if treatment is None or not treatment.visible or isinstance(treatment, Pseudonym):
-                    raise ValueError(f"{role} {name!r} must be a column of the extract, and no pseudonym")
+                if treatment is None or not treatment.visible or isinstance(treatment, Pseudonym | FreeText):
+                    expected = "must be a column of the extract, and neither a pseudonym nor free text"
+                    raise ValueError(f"{role} {name!r} {expected}")
             if len(set(names)) < len(names):
                 raise ValueError(f"a {role} is named twice")
         if both := sorted({*self.quasi_identifiers} & {*self.sensitive}):
@@ -191,6 +193,11 @@ class TablePolicy(_Model):
         return {name: column for name, column in self.columns.items() if column.treatment.visible}
 
     @property
+    def masked(self) -> tuple[str, ...]:
+        """The columns of free text that are in the extract."""
+        return tuple(name for name, column in self.visible.items() if isinstance(column.treatment, FreeText))
+
+    @property
     def order(self) -> tuple[str, ...]:
         """The columns whose order the extract's rows are in."""
         return self.key or tuple(self.visible)
@@ -206,6 +213,7 @@ class Policy(_Model):
 
     version: Literal[1]
     database_schema: str = Field("public", alias="schema", min_length=1)
+    free_text: FreeTextPolicy = FreeTextPolicy()
     tables: dict[str, TablePolicy] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -222,6 +230,18 @@ class Policy(_Model):
             if isinstance(table, dict) and table["name"] != name:
                 raise ValueError(f"table {name!r} gives itself another name; leave `name` out")
         return content | {"tables": named}
+
+    @model_validator(mode="after")
+    def _names_can_be_found(self) -> Self:
+        """Patterns find no name: without persons who are known, and without a model, names would stay."""
+        masked = [f"{table.name}.{name}" for table in self.tables.values() for name in table.masked]
+        knows = any(table.known_by and table.known_by.names for table in self.tables.values())
+        if masked and not (knows or self.free_text.model):
+            raise ValueError(
+                f"{masked[0]} is masked, and nothing tells names: expected a table of persons with names in its "
+                "`known_by`, or a `model` under `free_text`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _same_everywhere(self) -> Self:
@@ -288,7 +308,10 @@ def to_yaml(policy: Policy) -> str:
             **{name: plain(value) for name, value in options.items()},
             "columns": columns,
         }
-    content = {"version": policy.version, "schema": policy.database_schema, "tables": tables}
+    content: dict[str, Any] = {"version": policy.version, "schema": policy.database_schema}
+    if free_text := policy.free_text.model_dump(exclude_defaults=True):
+        content["free_text"] = plain(free_text)
+    content["tables"] = tables
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
     if any(rare in text for rare in _BREAKS):
         text = yaml.safe_dump(content, allow_unicode=False, sort_keys=False, width=120)

@@ -16,6 +16,7 @@ import polars as pl
 from ds_pipelines.errors import NotATerminalError
 from ds_pipelines.extract import source
 from ds_pipelines.extract.fitting import fitted
+from ds_pipelines.extract.masking import Masker
 from ds_pipelines.extract.pseudonyms import SECRET_BYTES, Pseudonyms
 from ds_pipelines.extract.transform import transform
 
@@ -66,8 +67,10 @@ def preview(policy: Policy, table: str, settings: Settings, *, rows: int = ROWS)
             rows
         )
         decisions = fitted(policy, readable, session, settings, keep=False)
+        masker = Masker.of(policy, readable, session)
     pseudonyms = Pseudonyms(secrets.token_bytes(SECRET_BYTES))
-    return Preview(readable.policy, before, transform(before, decisions, pseudonyms, zone=settings.zone))
+    after = transform(before, decisions, pseudonyms, zone=settings.zone, masker=masker)
+    return Preview(readable.policy, before, after)
 
 
 def show(shown: Preview, console: Console) -> None:

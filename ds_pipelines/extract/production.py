@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import pseudonyms, source, tombstones
 from ds_pipelines.extract.fitting import fitted
+from ds_pipelines.extract.masking import Masker
 from ds_pipelines.extract.transform import transform
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def transformed(
     with source.connect(role, settings) as session:
         readable = session.readable(policy, table)
         decisions = fitted(policy, readable, session, settings)
+        masker = Masker.of(policy, readable, session)
         frame = session.read(readable, since=since, until=until)
     frame, _ = tombstones.load(settings).without_erased(frame, readable.policy, None)
     keys = pseudonyms.load(settings) if decisions.keyed else None
-    return transform(frame, decisions, keys, zone=settings.zone, keep_keys=True).sort(decisions.order)
+    made = transform(frame, decisions, keys, zone=settings.zone, keep_keys=True, masker=masker)
+    return made.sort(decisions.order)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from ds_pipelines.evidence import ResidualRisk
     from ds_pipelines.extract.anonymity import Anonymity
     from ds_pipelines.extract.disclosure import Difference, Sequences
     from ds_pipelines.extract.policy import Policy, TablePolicy
@@ -26,11 +27,16 @@ PROOFS = {
     "order": "Rows are in the order of their pseudonyms, and nothing of production's own order is left.",
     "nobody_named": "No name, e-mail, phone, address or identifier of the source is in a published text.",
     "patterns": "Presidio finds no e-mail, card, account or number of a person in a sample of the published texts.",
+    "free_text": "Masked free text names nobody in a row of their own; what masking misses is measured and told.",
     "k_anonymity": "At least k persons of the source share each published combination of quasi-identifiers.",
     "foreign_keys": "Every foreign key of the source that is in the extract can be followed there.",
     "over_time": "What successive extracts reveal by their difference, and people by their sequence; for information.",
 }
 """Every proof by name, in the order of the report."""
+
+
+LEAST_TO_TELL = 0.9
+"""A spelling of names of which less is masked is told in words."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,29 @@ def patterns(looked_at: int, certain: dict[str, int], uncertain: dict[str, int])
     told = {f"certain {kind}": count for kind, count in certain.items()} | uncertain
     words = ", ".join(f"{kind} {count}" for kind, count in sorted(told.items())) or "nothing"
     return Proof("patterns", not certain, f"In {looked_at:,} texts that could hold one: {words}", figures)
+
+
+def free_text(table: TablePolicy, search: Search, residual: ResidualRisk | None) -> Proof:
+    """No name of the row's own person is left, not even alone; what else may be left was measured."""
+    if residual is None:
+        return Proof("free_text", passed=True, found="The extract has no free text")
+    figures: dict[str, int | float] = {"own names left": search.own_names_left, "persons measured": residual.persons}
+    figures |= {f"recall of {each.written_as}": round(each.others, 3) for each in residual.recall}
+    figures |= {
+        f"recall of {each.written_as}, own": round(each.own, 3) for each in residual.recall if each.own is not None
+    }
+    figures["masked per 1000 ordinary words"] = round(residual.masked_per_thousand, 3)
+    words = (
+        f"{', '.join(table.masked)}: a name of the row's own person is left in {search.own_names_left} texts; "
+        f"{residual.masked_per_thousand:.2f} of 1,000 ordinary words are masked"
+    )
+    if full := next(iter(residual.recall), None):
+        told = [f"{full.others:.1%} of {residual.persons} persons are masked where their {full.written_as} is written"]
+        told += [
+            f"{each.others:.1%} ({each.written_as})" for each in residual.recall[1:] if each.others < LEAST_TO_TELL
+        ]
+        words += f"; anywhere, {', '.join(told)}"
+    return Proof("free_text", search.own_names_left == 0, words, figures)
 
 
 def k_anonymity(measured: Anonymity | None, most_blanked: float) -> Proof:

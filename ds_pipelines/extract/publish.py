@@ -25,11 +25,12 @@ from ds_pipelines.errors import (
     UnknownDayError,
     UnpublishableError,
 )
-from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
+from ds_pipelines.evidence import Column, ResidualRisk, SnapshotManifest, Withheld
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import pseudonyms, source, tombstones
 from ds_pipelines.extract.examine import Examination
 from ds_pipelines.extract.fitting import fitted
+from ds_pipelines.extract.masking import Masker
 from ds_pipelines.extract.order import Ordering, columns_of_order
 from ds_pipelines.extract.stream import ahead
 from ds_pipelines.extract.transform import transform
@@ -163,8 +164,8 @@ class _Publication:
         """The rows that may be published, and those of erased persons."""
         return self.tombstones.without_erased(batch, self.table, self.pseudonyms)
 
-    def manifest(self, day: date, staged: _Staged) -> SnapshotManifest:
-        """What is said of a day's file, as of now."""
+    def manifest(self, day: date, staged: _Staged, residual: ResidualRisk | None) -> SnapshotManifest:
+        """What is said of a day's file, as of now; `residual` is what masking free text misses."""
         decisions, file = self.table.columns, staged.written
         return SnapshotManifest(
             table=self.table.name,
@@ -180,6 +181,7 @@ class _Publication:
                     dtype=str(dtype),
                     treatment=decisions[name].treatment.label,
                     explanation=decisions[name].explanation,
+                    residual=residual if name in self.table.masked else None,
                 )
                 for name, dtype in file.schema.items()
             ),
@@ -213,7 +215,8 @@ class _Making:
         """Proves what was staged, and makes it visible."""
         self.examination.prove({day: each.written for day, each in staged.items()})
         self.counted.prove()
-        manifests = [self.publication.manifest(day, each) for day, each in staged.items()]
+        residual = self.examination.residual
+        manifests = [self.publication.manifest(day, each, residual) for day, each in staged.items()]
         self.stage.publish(manifests)
         return manifests
 
@@ -256,7 +259,8 @@ class _Making:
 
     def _transformed(self, batch: pl.DataFrame) -> pl.DataFrame:
         publication = self.publication
-        rows = transform(batch, self.readable.policy, publication.pseudonyms, zone=publication.zone)
+        decisions, masker = self.readable.policy, self.examination.masker
+        rows = transform(batch, decisions, publication.pseudonyms, zone=publication.zone, masker=masker)
         self.counted.add(batch, rows)
         self.examination.take(batch, rows)
         return rows
@@ -328,13 +332,16 @@ def _making(publication: _Publication, settings: Settings, on_proofs: Told | Non
         decisions = fitted(publication.policy, readable, session, settings)
         readable = replace(readable, policy=decisions)
         made_by = publication.pseudonyms
-        empty = transform(pl.DataFrame(schema=readable.dtypes), decisions, made_by, zone=publication.zone)
+        masker = Masker.of(publication.policy, readable, session)
+        nothing = pl.DataFrame(schema=readable.dtypes)
+        empty = transform(nothing, decisions, made_by, zone=publication.zone, masker=masker)
         examination = Examination(
             publication.policy,
             readable,
             second,
             schema=empty.schema,
             pseudonyms=made_by,
+            masker=masker,
             store=publication.store,
             settings=settings,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import os
 import tempfile
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from ds_pipelines.evidence import ResidualRisk
     from ds_pipelines.extract.anonymity import Anonymity
     from ds_pipelines.extract.policy import TablePolicy
     from ds_pipelines.extract.proofs import Proofs
@@ -45,16 +47,25 @@ svg {{ max-width: 100%; height: auto }}
 """
 
 
-def write(
-    proved: Proofs, table: TablePolicy, rows: Mapping[date, int], anonymity: Anonymity | None, settings: Settings
-) -> Path:
+@dataclass(frozen=True)
+class Measured:
+    """What was counted and measured of an extract, for its plots."""
+
+    rows: Mapping[date, int]
+    """How many rows each day has."""
+    anonymity: Anonymity | None
+    """What was counted of the quasi-identifiers, if there are any."""
+    residual: ResidualRisk | None
+    """What masking free text misses, if there is any."""
+
+
+def write(proved: Proofs, table: TablePolicy, measured: Measured, settings: Settings) -> Path:
     """Writes the report of an extract, in place of an earlier one of the same last day.
 
     Args:
         proved: What was proved, or failed.
         table: The decisions about the table.
-        rows: How many rows each day has.
-        anonymity: What was counted of the quasi-identifiers, if there are any.
+        measured: What was counted and measured.
         settings: Where reports lie.
     """
     folder = settings.home / "reports" / table.name
@@ -62,12 +73,13 @@ def write(
     path = folder / f"{proved.last}.html"
     descriptor, draft = tempfile.mkstemp(dir=folder, suffix=".draft")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(_page(proved, table, rows, anonymity))
+        file.write(_page(proved, table, measured))
     Path(draft).replace(path)
     return path
 
 
-def _page(proved: Proofs, table: TablePolicy, rows: Mapping[date, int], anonymity: Anonymity | None) -> str:
+def _page(proved: Proofs, table: TablePolicy, measured: Measured) -> str:
+    rows, anonymity = measured.rows, measured.anonymity
     days = str(proved.last) if proved.first == proved.last else f"{proved.first} to {proved.last}"
     failed = ", ".join(proved.failed)
     verdict = (
@@ -87,12 +99,30 @@ def _page(proved: Proofs, table: TablePolicy, rows: Mapping[date, int], anonymit
             f"<td>{html.escape(proof.found)}.</td></tr>"
             for proof in proved.proofs
         ),
-        plots="".join(f"<h2>{html.escape(title)}</h2>{svg}" for title, svg in plots),
+        plots="".join(f"<h2>{html.escape(title)}</h2>{svg}" for title, svg in plots) + _risk(table, measured.residual),
         columns="".join(
             f"<tr><td>{html.escape(name)}</td><td>{html.escape(column.treatment.label)}</td>"
             f"<td>{html.escape(column.because)}</td></tr>"
             for name, column in table.columns.items()
         ),
+    )
+
+
+def _risk(table: TablePolicy, residual: ResidualRisk | None) -> str:
+    """What is left in free text, as a table: of the source's own persons, by how somebody writes their names."""
+    if residual is None:
+        return ""
+    lines = "".join(
+        f"<tr><td>{html.escape(each.written_as)}</td><td>{'' if each.own is None else f'{each.own:.1%}'}</td>"
+        f"<td>{each.others:.1%}</td></tr>"
+        for each in residual.recall
+    )
+    return (
+        f"<h2>What masking finds in {html.escape(', '.join(table.masked))}</h2>"
+        f"<p>{residual.persons} persons of the source were written into sentences in every spelling. Of 1,000 of "
+        f"{residual.ordinary_words:,} ordinary words, {residual.masked_per_thousand:.2f} are masked. Whom the source "
+        "does not know, nothing finds by name.</p>"
+        f"<table><tr><th>Written as</th><th>Masked in their own row</th><th>Anywhere</th></tr>{lines}</table>"
     )
 
 

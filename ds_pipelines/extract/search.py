@@ -8,21 +8,24 @@ Sought are, in the texts of one extract:
 - of every row of the extract: the real values of its pseudonym columns, in the texts of the same batch.
 
 A name that is spread over some columns is sought whole, in either order; a name or an address that is a single word of
-letters, as a first name or a town, is not, because anything may be called so: that is for free text, where it is masked
-as the row's own person's. A value of fewer than 4 characters, or a number of fewer than 5 digits, is too common to
-point at anybody and is not sought; one of fewer than 8 counts only as a word of its own. Case does not count. A value
-that more than 20 persons share identifies none of them and does not count.
+letters, as a first name or a town, is not, because anything may be called so; only in masked free text, the words of
+the name of the row's own person are. A value of fewer than 4 characters, or a number of fewer than 5 digits, is too
+common to point at anybody and is not sought; one of fewer than 8 counts only as a word of its own. Case does not count.
+A value that more than 20 persons share identifies none of them and does not count.
 
 Texts are the published text columns except pseudonyms, of which each is 32 hexadecimal digits by its making. Each
-distinct text is looked at once. Only what shares its first and its last 4 characters with some text can be in one: that
-filter, which loses nothing, leaves so little for Aho-Corasick that people are read in batches and never held.
+distinct text is looked at once. Only what shares its first, its middle and its last 4 characters with some text can be
+in one: that filter, which loses nothing, leaves so little for Aho-Corasick that people are read in batches and never
+held.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from ds_pipelines.errors import SourceRefusedError
@@ -30,8 +33,9 @@ from ds_pipelines.extract.patterns import could_hold
 from ds_pipelines.extract.treatments import Pseudonym
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from ds_pipelines.extract.masking import Masker
     from ds_pipelines.extract.policy import Policy, TablePolicy
     from ds_pipelines.extract.source import Source
 
@@ -45,6 +49,9 @@ HELD_CHARACTERS = 4_000_000
 """Of distinct texts; beyond these they are sought in, and forgotten."""
 PATTERNED = 5_000
 _PATTERNS_AT_ONCE = 50_000
+_TEXTS_AT_ONCE = 2_000
+_SLOT_BITS = 22
+"""So many slots that runs of characters seldom share one, and few enough to be cleared at once."""
 _MORE_THAN_A_WORD = r"[^\p{L}\p{M}]"
 """What is in everything but a single word of letters."""
 
@@ -52,9 +59,13 @@ _MORE_THAN_A_WORD = r"[^\p{L}\p{M}]"
 class Search:
     """The search through one extract."""
 
-    def __init__(self, policy: Policy, table: TablePolicy) -> None:
+    def __init__(self, policy: Policy, table: TablePolicy, masker: Masker | None = None) -> None:
+        """`masker` is what masked the table's free text, if it has any."""
         self._policy = policy
         self._table = table
+        self._masker = masker
+        self.own_names_left = 0
+        """Masked texts in which a name of the row's own person is left."""
         self._texts: dict[str, set[str]] = {}
         self._cleared: set[str] = set()
         self._characters = 0
@@ -79,7 +90,12 @@ class Search:
         for name, column in self._table.visible.items():
             if rows.schema[name] != pl.String or isinstance(column.treatment, Pseudonym):
                 continue
-            texts = rows[name].unique().drop_nulls()
+            texts = rows[name]
+            if self._masker is not None and name in self._table.masked:
+                texts = self._masker.without_labels(texts)
+                if self._table.person is not None:
+                    self.own_names_left += self._masker.naming_their_own(texts, read[self._table.person])
+            texts = texts.unique().drop_nulls()
             if len(self.patterned) < PATTERNED:
                 self.patterned.update(texts.filter(could_hold(texts)).head(PATTERNED))
             distinct = {text.lower() for text in texts if len(text) >= GRAM}
@@ -129,7 +145,7 @@ class Search:
                 continue
             try:
                 for batch in source.batches(readable):
-                    for values in _known(batch, table):
+                    for values in identifying_values(batch, table):
                         self.sought += values.len() - values.null_count()
                         yield values
             except SourceRefusedError:
@@ -149,7 +165,7 @@ class Search:
         return {(text, value) for text, value in found if holders[value] <= MOST_SHARED}
 
 
-def _known(persons: pl.DataFrame, table: TablePolicy) -> Iterator[pl.Series]:
+def identifying_values(persons: pl.DataFrame, table: TablePolicy) -> Iterator[pl.Series]:
     """What is sought of some persons: single columns, and names that are spread over some, in either order."""
     known = table.known_by
     for column in persons:
@@ -171,6 +187,74 @@ def _every(texts: Mapping[str, set[str]]) -> pl.Series:
     return pl.Series("text", sorted(set().union(*texts.values())), dtype=pl.String)
 
 
+@dataclass(frozen=True)
+class Sought:
+    """Values to seek, made ready: in lower case, each once, with the slots of some of their characters."""
+
+    values: pl.Series
+    slots: tuple[np.ndarray[Any, Any], ...]
+    """Of the first, the middle and the last 4 characters of each."""
+
+    @classmethod
+    def of(cls, values: pl.Series) -> Sought:
+        """Makes texts or integers ready; what is too short is left out."""
+        ready = _telling(_ready(values).unique(maintain_order=True))
+        return cls(ready, tuple(_slots(part(ready))[::GRAM] for part in _PARTS))
+
+
+_PARTS: tuple[Callable[[pl.Series], pl.Series], ...] = (
+    lambda values: values.str.head(GRAM),
+    lambda values: values.to_frame("value").select(
+        pl.col("value").str.slice(pl.col("value").str.len_chars() // 2 - GRAM // 2, GRAM)
+    )["value"],
+    lambda values: values.str.tail(GRAM),
+)
+
+
+def _ready(values: pl.Series, longest: int | None = None) -> pl.Series:
+    """Values as they are sought, in lower case, without what is too short, or longer than `longest`."""
+    value = pl.col("value")
+    length = value.str.len_chars()
+    return (
+        values.cast(pl.String).alias("value").to_frame().select(value.str.strip_chars())
+        .filter(length.is_between(GRAM, longest) if longest else length >= GRAM)  # before what costs more
+        .select(value.str.to_lowercase())
+    ).to_series()  # fmt: skip
+
+
+def _telling(values: pl.Series) -> pl.Series:
+    return values.filter(~values.str.contains(rf"^\d{{1,{DIGITS - 1}}}$"))
+
+
+class Within:
+    """Distinct texts in lower case in which values are sought."""
+
+    def __init__(self, texts: pl.Series) -> None:
+        longest = texts.str.len_chars().max()
+        self.longest = longest if isinstance(longest, int) else 0
+        self._texts = texts
+        self._marked = np.zeros(1 << _SLOT_BITS, dtype=bool)
+        for start in range(0, texts.len(), _TEXTS_AT_ONCE):
+            self._marked[_slots(texts.slice(start, _TEXTS_AT_ONCE))] = True
+
+    def hits(self, sought: Sought) -> set[tuple[str, str]]:
+        """Pairs of a text and the value in it."""
+        return self._found(sought.values.filter(np.logical_and.reduce([self._marked[slots] for slots in sought.slots])))
+
+    def hits_of(self, values: pl.Series) -> set[tuple[str, str]]:
+        """As `hits`, of texts or integers that are sought but once."""
+        possible = _ready(values, self.longest)
+        for part in _PARTS:
+            possible = possible.filter(self._marked[_slots(part(possible))[::GRAM]])
+        return self._found(_telling(possible.unique()))
+
+    def _found(self, possible: pl.Series) -> set[tuple[str, str]]:
+        found: set[tuple[str, str]] = set()
+        for start in range(0, possible.len(), _PATTERNS_AT_ONCE):
+            found |= _hits(self._texts, possible.slice(start, _PATTERNS_AT_ONCE))
+        return found
+
+
 def hits(texts: pl.Series, identifiers: Iterable[pl.Series]) -> set[tuple[str, str]]:
     """Which texts hold which identifiers.
 
@@ -181,29 +265,22 @@ def hits(texts: pl.Series, identifiers: Iterable[pl.Series]) -> set[tuple[str, s
     Returns:
         Pairs of a text and the identifier in it, in lower case.
     """
-    longest = texts.str.len_chars().max()
-    if not isinstance(longest, int) or longest < GRAM:
-        return set()
-    grams = _grams(texts, longest)
+    within = Within(texts)
     found: set[tuple[str, str]] = set()
-    for values in identifiers:
-        value = pl.col("value")
-        possible = (
-            values.cast(pl.String).alias("value").to_frame().select(value.str.strip_chars())
-            .filter(value.str.len_chars().is_between(GRAM, longest))  # before what costs more
-            .select(value.str.to_lowercase())
-            .filter(value.str.head(GRAM).is_in(grams.implode()) & value.str.tail(GRAM).is_in(grams.implode()))
-            .unique().filter(~value.str.contains(rf"^\d{{1,{DIGITS - 1}}}$"))
-        ).to_series()  # fmt: skip
-        for start in range(0, possible.len(), _PATTERNS_AT_ONCE):
-            found |= _hits(texts, possible.slice(start, _PATTERNS_AT_ONCE))
+    if within.longest >= GRAM:
+        for values in identifiers:
+            found |= within.hits_of(values)
     return found
 
 
-def _grams(texts: pl.Series, longest: int) -> pl.Series:
-    """Every run of 4 characters that occurs in a text."""
-    starts = (texts.str.slice(start, GRAM).unique() for start in range(longest - GRAM + 1))
-    return pl.concat([grams.filter(grams.str.len_chars() == GRAM) for grams in starts]).unique()
+def _slots(texts: pl.Series) -> np.ndarray[Any, Any]:
+    """A slot for every run of 4 characters of the texts, joined; equal runs have the same one, and few others."""
+    codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32)
+    runs = max(codes.size - GRAM + 1, 0)
+    mixed = np.zeros(runs, dtype=np.uint32)
+    for place in range(GRAM):
+        mixed = mixed * np.uint32(31 * 65_537 + 4) + codes[place : place + runs]
+    return (mixed * np.uint32(2_654_435_769)) >> np.uint32(32 - _SLOT_BITS)
 
 
 def _hits(texts: pl.Series, patterns: pl.Series) -> set[tuple[str, str]]:
@@ -215,8 +292,10 @@ def _hits(texts: pl.Series, patterns: pl.Series) -> set[tuple[str, str]]:
         "text", value=pl.col("text").str.extract_many(patterns.implode(), overlapping=True)
     )
     pairs = holding.explode("value").unique().iter_rows()
-    return {(text, value) for text, value in pairs if len(value) >= WHOLE or _is_word(value, text)}
+    return {(text, value) for text, value in pairs if len(value) >= WHOLE or any(True for _ in starts(text, value))}
 
 
-def _is_word(value: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) is not None
+def starts(text: str, value: str) -> Iterator[int]:
+    """Where a value begins in a text, both in lower case; a short one only where it is a word of its own."""
+    whole = rf"(?<!\w){re.escape(value)}(?!\w)" if len(value) < WHOLE else re.escape(value)
+    return (match.start() for match in re.finditer(rf"(?={whole})", text))

@@ -17,16 +17,23 @@ from ds_pipelines.errors import UnreadableValueError
 from ds_pipelines.extract import coarse
 from ds_pipelines.extract.documents import listed
 from ds_pipelines.extract.generalisations import Bins, Limits, Noise, Period, Rare, Round, Shift, Truncate
-from ds_pipelines.extract.treatments import Constant, Document, Keep, Null, Pseudonym
+from ds_pipelines.extract.treatments import Constant, Document, FreeText, Keep, Null, Pseudonym
 
 if TYPE_CHECKING:
+    from ds_pipelines.extract.masking import Masker
     from ds_pipelines.extract.policy import TablePolicy
     from ds_pipelines.extract.pseudonyms import Pseudonyms
     from ds_pipelines.extract.treatments import Treatment
 
 
 def transform(
-    frame: pl.DataFrame, table: TablePolicy, pseudonyms: Pseudonyms | None, *, zone: str, keep_keys: bool = False
+    frame: pl.DataFrame,
+    table: TablePolicy,
+    pseudonyms: Pseudonyms | None,
+    *,
+    zone: str,
+    keep_keys: bool = False,
+    masker: Masker | None = None,
 ) -> pl.DataFrame:
     """The visible columns of a table as the policy leaves them, in the policy's order; rows keep theirs.
 
@@ -37,6 +44,7 @@ def transform(
             table is not `keyed`.
         zone: The business's time zone, in which timestamps are generalised.
         keep_keys: Whether identifiers keep their real value. For scoring alone: nothing like it may be published.
+        masker: What masks free text, as `Masker.of` makes it for the table; None if none of it is visible.
 
     Raises:
         UnreadableValueError: a value cannot be treated exactly.
@@ -55,6 +63,8 @@ def transform(
                 columns.append(_replaced(series, table, treatment, None))
             case Constant(value=value):
                 columns.append(pl.Series(name, [value]).new_from_index(0, frame.height))
+            case FreeText():
+                columns.append(_masked(frame, series, table, masker))
             case Shift() | Noise():
                 columns.append(_moved(frame, series, table, treatment, _required(pseudonyms)))
             case _:
@@ -66,6 +76,12 @@ def _required(pseudonyms: Pseudonyms | None) -> Pseudonyms:
     if pseudonyms is None:
         raise ValueError("identifiers need pseudonyms unless they are kept, and what is keyed needs them always")
     return pseudonyms
+
+
+def _masked(frame: pl.DataFrame, series: pl.Series, table: TablePolicy, masker: Masker | None) -> pl.Series:
+    if masker is None:
+        raise ValueError("free text is withheld unless something masks it")
+    return masker.masked(series, frame[table.person] if table.person else None)
 
 
 def _replaced(

@@ -42,8 +42,12 @@ class Keep(BaseTreatment):
 class Drop(BaseTreatment):
     """Not in the extract, and of any type."""
 
-    visible: ClassVar[bool] = False
     kind: Literal["drop"]
+
+    @property
+    def visible(self) -> bool:
+        """It is not."""
+        return False
 
     @property
     def label(self) -> str:
@@ -52,12 +56,16 @@ class Drop(BaseTreatment):
 
 
 class FreeText(BaseTreatment):
-    """Text in people's own words: withheld, because it may name anybody."""
+    """Text in people's own words: withheld, because it may name anybody; or masked, which lowers that risk."""
 
     fits: ClassVar[frozenset[Family]] = frozenset({"text"})
-    visible: ClassVar[bool] = False
     kind: Literal["free_text"]
-    mode: Literal["withheld"]
+    mode: Literal["withheld", "masked"]
+
+    @property
+    def visible(self) -> bool:
+        """Only if the policy opts in."""
+        return self.mode == "masked"
 
     @property
     def label(self) -> str:
@@ -151,7 +159,7 @@ AS_WRITTEN = (
     "[<edges>]}}, {generalise: {bins: {quantiles: <number>}}}, {generalise: {top: <number>, bottom: <number>}} (or "
     "{quantile: <share>} for a number), {truncate: <characters>}, {rare: {below: <persons>}}, {shift: {days: <number>, "
     "per: <column>}}, {noise: {scale: <number>}}, {json: {keep: [<paths>], drop: [<paths>], pseudonym: {<path>: "
-    "<domain>}}} or {free_text: withheld}"
+    "<domain>}}} or {free_text: withheld|masked}"
 )
 _WORDS = {"keep", "drop", "null"}
 _FIELDS = {"pseudonym": "domain", "truncate": "characters", "free_text": "mode", "constant": "value"}

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 DOCS = PROJECT / "docs"
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", PROJECT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 SETTINGS_PAGE, COMMANDS_PAGE = DOCS / "reference" / "settings.md", DOCS / "reference" / "commands.md"
-POLICY_PAGES = [DOCS / "reference" / "policy.md", DOCS / "how-to" / "extract-your-own-database.md"]
+POLICY_PAGES = [
+    DOCS / "reference" / "policy.md",
+    DOCS / "reference" / "free-text.md",
+    DOCS / "how-to" / "extract-your-own-database.md",
+]
 REGENERATE = "python ds_pipelines_tests/docs/test_docs.py"
 MADE = f"<!-- Made from the code; `{REGENERATE}` makes it anew. -->\n\n"
 

@@ -135,3 +135,12 @@ def test_findings_below_the_least_score_are_left(finder: PatternFinder) -> None:
     found = finder.find(texts)
     assert masked(texts, merged(found)).item() == "order 12345678"
     assert masked(texts, merged(found, least_score=0.0)).item() == "order [US_BANK_NUMBER]"
+
+
+@pytest.mark.parametrize(
+    "around", ["“{}”", "‘{}’", "«{}»", "—{}—", "\u200b{}\u200b", "，{}。", "…{}…", "\ufeff{}", "é{} "]
+)
+def test_what_stands_around_a_name_hides_it_not(known: KnownPersons, around: str) -> None:
+    spaced = around.replace("é", "é ")
+    assert mask(known, spaced.format("Ann O'Neil")) == spaced.format("[PERSON]")
+    assert mask(known, spaced.format("Ann"), ANN) == spaced.format("[PERSON]")

@@ -180,7 +180,7 @@ PERSONS = {
         ("quasi_identifiers: [born]", "declared together"),
         ("k: 1\n    quasi_identifiers: [born]", "line 9, key tables.t.k: input should be greater than or equal to 2"),
         ("k: 5\n    quasi_identifiers: [name]", "quasi-identifier 'name' must be a column of the extract"),
-        ("k: 5\n    quasi_identifiers: [who]", "and no pseudonym"),
+        ("k: 5\n    quasi_identifiers: [who]", "neither a pseudonym nor free text"),
         ("k: 5\n    quasi_identifiers: [born, born]", "named twice"),
         ("k: 5\n    quasi_identifiers: [born, ill]\n    sensitive: [ill]", "'ill' cannot be both"),
         ("sensitive: [nothing]", "sensitive column 'nothing' must be"),

@@ -16,6 +16,7 @@ from rich.console import Console
 from ds_pipelines.errors import NotATerminalError
 from ds_pipelines.extract import preview
 from ds_pipelines.extract.difference import difference
+from ds_pipelines.extract.free_text_policy import FreeTextPolicy
 from ds_pipelines.extract.inspection import inspect
 from ds_pipelines.extract.policy import SHOP, load
 from ds_pipelines_tests.extract.scenario import VISITS_COLUMNS, kept, policy_file
@@ -154,4 +155,13 @@ def test_another_domain_tells_what_joins_no_longer(tmp_path: Path) -> None:
     assert changes(tmp_path, renamed) == [
         "treated otherwise: visits.visit_id: pseudonym(visit) → pseudonym(call)",
         "joins: visits.visit_id: new pseudonyms, unlike those published before; from now on it joins with nothing",
+    ]
+
+
+def test_another_search_of_free_text_is_told(tmp_path: Path) -> None:
+    old = load(policy_file(tmp_path / "old", VISITS_COLUMNS))
+    options = FreeTextPolicy(not_names=("rose",), least_score=0.5)
+    found = difference(old, old.model_copy(update={"free_text": options}))
+    assert [str(change) for change in found] == [
+        "treated otherwise: free_text: another least_score, not_names; texts are masked otherwise"
     ]

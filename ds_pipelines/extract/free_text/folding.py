@@ -19,6 +19,8 @@ SPECIAL = str.maketrans(
 )
 NO_LETTERS = str.maketrans({chr(point): " " for point in range(128) if not chr(point).isalpha()} | {"'": None})
 
+NO_LETTER = re.compile(r"[\W\d_]+")
+
 
 class Word(NamedTuple):
     """A word of a text: folded, its place in characters, and whether it is written with a capital."""
@@ -46,7 +48,9 @@ def quick_words(text: str) -> list[str]:
     lowered = text.lower()
     if "'" in text or "\u2019" in text or "\u02bc" in text:
         lowered = POSSESSIVE.sub("", lowered)
-    return (lowered if lowered.isascii() else fold(lowered)).translate(NO_LETTERS).split()
+    if lowered.isascii():
+        return lowered.translate(NO_LETTERS).split()
+    return NO_LETTER.sub(" ", fold(lowered)).split()
 
 
 def words_of(text: str) -> list[Word]:

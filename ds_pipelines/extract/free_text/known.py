@@ -61,6 +61,7 @@ class KnownPersons:
 
     columns: PersonColumns
     _frame: pl.DataFrame
+    _ordinary: frozenset[str]
     _pairs: set[str] = field(default_factory=set)
     _long: set[str] = field(default_factory=set)
     _single: set[str] = field(default_factory=set)
@@ -72,8 +73,14 @@ class KnownPersons:
     _addresses: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, persons: pl.DataFrame, columns: PersonColumns) -> KnownPersons:
-        """Learn from a table of persons, one row each; null values are nothing known."""
+    def of(cls, persons: pl.DataFrame, columns: PersonColumns, not_names: Iterable[str] = ()) -> KnownPersons:
+        """Learn from a table of persons, one row each; null values are nothing known.
+
+        Args:
+            persons: the table.
+            columns: what its columns hold.
+            not_names: words that name nobody by themselves, besides those of ordinary English.
+        """
         named = [_joined(name) for name in columns.names]
         frame = persons.select(
             pl.col(columns.key).alias("key"),
@@ -82,7 +89,11 @@ class KnownPersons:
                 "places"
             ),
         )
-        known = cls(columns, frame)
+        known = cls(
+            columns,
+            frame.unique("key", keep="first", maintain_order=True),
+            ordinary_words() | {fold(word) for word in not_names},
+        )
         for name in _values(frame, "names"):
             known._learn_name(name)
         for place in _values(frame, "places"):
@@ -112,13 +123,28 @@ class KnownPersons:
                         column.append(value)  # type: ignore[attr-defined]
         return pl.DataFrame(dict(zip(FINDINGS.names(), columns, strict=True)), schema=FINDINGS)
 
+    @property
+    def persons(self) -> pl.DataFrame:
+        """The persons' `key` and `names`, one row each."""
+        return self._frame.select("key", "names")
+
+    def names_of(self, owners: pl.Series) -> list[list[str]]:
+        """Return, for each key, the folded words of that person's names that are no ordinary words; [] for nobody."""
+        keys = pl.DataFrame({"key": owners})
+        own = keys.join(self._frame, on="key", how="left", maintain_order="left")
+        every = own["names"].to_list()
+        return [sorted({word for name in names or () for word in self._telling_words(name or "")}) for names in every]
+
+    def _telling_words(self, name: str) -> set[str]:
+        return {word.folded for word in words_of(name) if len(word.folded) >= SHORTEST_ALONE} - self._ordinary
+
     def _with_own(
         self, texts: pl.Series, owners: pl.Series | None
     ) -> Iterator[tuple[str | None, list[str], list[str]]]:
         if owners is None:
             return ((text, [], []) for text in texts)
         rows = pl.DataFrame({"text": texts, "key": owners})
-        own = rows.join(self._frame.unique("key"), on="key", how="left", maintain_order="left")
+        own = rows.join(self._frame, on="key", how="left", maintain_order="left")
         return ((text, names or [], places or []) for text, _, names, places in own.iter_rows())
 
     def _mentions(self, text: str, names: list[str], places: list[str]) -> Iterator[tuple[str, int, int, float]]:
@@ -128,7 +154,7 @@ class KnownPersons:
         if not self._street_anchors.isdisjoint(quick):
             yield from (("ADDRESS", *span, OTHERS) for span in self._streets(words_of(text)))
         if names or places:
-            yield from _own_mentions(text, quick, names, places)
+            yield from _own_mentions(text, quick, names, places, self._ordinary)
         if self._emails and "@" in text:
             for match in E_MAIL.finditer(text):
                 if fold(match.group()) in self._emails:
@@ -153,14 +179,13 @@ class KnownPersons:
         return LONGEST_NAME - 1 if self._long else 2
 
     def _full_names(self, text: str, words: list[Word]) -> Iterator[tuple[int, int]]:
-        ordinary = ordinary_words()
         reach = self._reach()
         anchored = [place for place, word in enumerate(words) if word.folded in self._anchors]
         for place in sorted({start for end in anchored for start in range(max(end - reach, 0), end + 1)}):
             word, following = words[place], words[place + 1 : place + 3]
             begin = _begin(text, words, place)
             if word.folded in self._single and (
-                word.folded not in ordinary or begin < word.start or _stands_out(text, word)
+                word.folded not in self._ordinary or begin < word.start or _stands_out(text, word)
             ):
                 yield begin, word.end
             if following and self._is_pair(text, word, following[0]):
@@ -174,14 +199,17 @@ class KnownPersons:
     def _is_pair(self, text: str, one: Word, two: Word) -> bool:
         between = text[one.end : two.start]
         if f"{one.folded} {two.folded}" in self._pairs:
-            return FIRST_LAST.fullmatch(between) is not None and _plausible(one, two)
+            return FIRST_LAST.fullmatch(between) is not None and self._plausible(one, two)
         if f"{two.folded} {one.folded}" in self._pairs:
-            return LAST_FIRST.fullmatch(between) is not None and _plausible(one, two)
+            return LAST_FIRST.fullmatch(between) is not None and self._plausible(one, two)
         if len(one.folded) == 1 and one.capital and two.capital:
             return one.folded in self._initials.get(two.folded, "") and AFTER_INITIAL.fullmatch(between) is not None
         if len(two.folded) == 1 and one.capital and two.capital and "," in between:
             return two.folded in self._initials.get(one.folded, "")
         return False
+
+    def _plausible(self, one: Word, two: Word) -> bool:
+        return (one.capital and two.capital) or not self._ordinary.issuperset({one.folded, two.folded})
 
     def _long_names(self, words: list[Word], place: int) -> Iterator[int]:
         if not self._long:
@@ -213,7 +241,6 @@ class KnownPersons:
 
     def _learn_name(self, name: str) -> None:
         words = [word.folded for word in words_of(name) if word.folded]
-        ordinary = ordinary_words()
         if len(words) == 1 and len(words[0]) >= SHORTEST_ALONE:
             self._single.add(words[0])
             self._anchors.add(words[0])
@@ -221,9 +248,9 @@ class KnownPersons:
             return
         first, last = words[0], words[-1]
         self._pairs.add(f"{first} {last}")
-        if last not in ordinary and first[0] not in self._initials.setdefault(last, ""):
+        if last not in self._ordinary and first[0] not in self._initials.setdefault(last, ""):
             self._initials[last] += first[0]
-        self._anchors.add(first if last in ordinary else last)
+        self._anchors.add(first if last in self._ordinary else last)
         if len(words) > 2:
             self._long.add(" ".join(words))
             self._long.add(" ".join([*words[1:], first]))
@@ -237,9 +264,8 @@ class KnownPersons:
 
 
 def _own_mentions(
-    text: str, quick: list[str], names: list[str], places: list[str]
+    text: str, quick: list[str], names: list[str], places: list[str], ordinary: frozenset[str]
 ) -> Iterator[tuple[str, int, int, float]]:
-    ordinary = ordinary_words()
     parts: set[str] = set()
     for name in filter(None, names):
         spelt = words_of(name)
@@ -274,11 +300,6 @@ def _begin(text: str, words: list[Word], place: int) -> int:
         if AFTER_TITLE.fullmatch(text, title.end, word.start):
             return title.start
     return word.start
-
-
-def _plausible(one: Word, two: Word) -> bool:
-    ordinary = ordinary_words()
-    return (one.capital and two.capital) or one.folded not in ordinary or two.folded not in ordinary
 
 
 def _stands_out(text: str, word: Word) -> bool:

@@ -5,6 +5,7 @@ What belongs here: which of overlapping findings names the place, and the replac
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,6 +15,9 @@ from ds_pipelines.extract.free_text.findings import FINDINGS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+IN_WORD = re.compile(r"\w")
+BEFORE = re.compile(r"\w['\u2019\u02bc]")
+AFTER = re.compile(r"\w+|['\u2019\u02bc](?![sS]\b)\w+")
 LABELS: Mapping[str, str] = {
     "EMAIL_ADDRESS": "EMAIL",
     "PHONE_NUMBER": "PHONE",
@@ -38,7 +42,7 @@ def merged(*findings: pl.DataFrame, least_score: float = LEAST_SCORE) -> pl.Data
     places = (
         pl.concat(findings)
         .filter(pl.col("score") >= least_score)
-        .sort("text", "start", "end")
+        .sort("text", "start", "end", maintain_order=True)
         .with_columns(reached=pl.col("end").cum_max().shift(1).over("text"))
         .with_columns(group=(pl.col("reached").is_null() | (pl.col("start") >= pl.col("reached"))).cum_sum())
         .with_columns(length=pl.col("end") - pl.col("start"))
@@ -48,6 +52,31 @@ def merged(*findings: pl.DataFrame, least_score: float = LEAST_SCORE) -> pl.Data
         surest, pl.col("start").min(), pl.col("end").max(), pl.col("score").max()
     )
     return joined.select(FINDINGS.names()).cast(FINDINGS)
+
+
+def whole_words(texts: pl.Series, places: pl.DataFrame) -> pl.DataFrame:
+    """Return places that begin or end within a word grown over the whole of it, except for a possessive ending.
+
+    What is left of a text are then words as they were written: masking makes none that was not there.
+    """
+    spans = [
+        _grown(text, start, end)
+        for text, start, end in zip(texts.gather(places["text"]), places["start"], places["end"], strict=True)
+    ]
+    grown = pl.DataFrame(spans, schema={"start": pl.UInt32, "end": pl.UInt32}, orient="row")
+    return merged(places.with_columns(grown), least_score=0.0)
+
+
+def _grown(text: str, start: int, end: int) -> tuple[int, int]:
+    if IN_WORD.match(text[start]):
+        while start and (IN_WORD.match(text[start - 1]) or BEFORE.fullmatch(text, max(start - 2, 0), start)):
+            start -= 1
+    while end < len(text) and IN_WORD.match(text[end - 1]):
+        following = AFTER.match(text, end)
+        if following is None:
+            break
+        end = following.end()
+    return start, end
 
 
 def masked(texts: pl.Series, places: pl.DataFrame) -> pl.Series:

@@ -134,6 +134,16 @@ SPELLINGS: Mapping[str, Callable[[str, random.Random], str]] = {
 """How people write a name, from the most to the least recognisable."""
 
 
+SENTENCE = re.compile(r"(?<=[.] )[A-Z][A-Za-z,' -]{30,160}[.](?= )")
+
+
+def ordinary_sentences() -> list[str]:
+    """Return sentences of English prose that identify nobody: those of Python's own documentation."""
+    from pydoc_data.topics import topics
+
+    return sorted({found for text in topics.values() for found in SENTENCE.findall(" ".join(text.split()))})
+
+
 def _spans(frame: pl.DataFrame) -> dict[int, list[tuple[int, int]]]:
     spans: dict[int, list[tuple[int, int]]] = {}
     for text, start, end in frame["text", "start", "end"].iter_rows():
