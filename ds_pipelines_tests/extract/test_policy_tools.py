@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from ds_pipelines.errors import NotATerminalError
-from ds_pipelines.extract import preview
+from ds_pipelines.extract import preview, source
 from ds_pipelines.extract.difference import difference
 from ds_pipelines.extract.inspection import inspect
 from ds_pipelines.extract.policy import SHOP, load
@@ -37,6 +37,15 @@ def changes(tmp_path: Path, columns: dict[str, str], **options: str) -> list[str
 def test_the_shops_policy_fits_the_shop(place: Settings) -> None:
     found = inspect(load(place.policies / SHOP), place)
     assert (found.misfits, found.draft) == ((), "")
+
+
+def test_the_shops_policy_states_every_columns_type_as_the_database_has_it(place: Settings) -> None:
+    stated = {
+        name: {column: decision.type for column, decision in table.columns.items()}
+        for name, table in load(place.policies / SHOP).tables.items()
+    }
+    live = source.live_tables(place)
+    assert stated == {name: {c.name: c.type for c in table.columns.values()} for name, table in live.items()}
 
 
 def test_everything_that_does_not_fit_is_told_and_what_is_missing_is_drafted(
