@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ds_pipelines.errors import PolicyError, UndeclaredTableError
+from ds_pipelines.errors import NotExtractedError, PolicyError, UndeclaredTableError
 from ds_pipelines.extract.generalisations import Noise, Shift
 from ds_pipelines.extract.treatments import Document, Keep, Pseudonym, Treatment, plain, written
 
@@ -115,6 +115,15 @@ class TablePolicy(_Model):
     columns: dict[str, ColumnPolicy] = Field(min_length=1)
 
     @model_validator(mode="after")
+    def _shown(self) -> Self:
+        if not self.visible:
+            raise ValueError(
+                "none of its columns would be in the extract; a table that nobody shall have is named under "
+                "`not_extracted`, with the reason"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _of_persons(self) -> Self:
         if self.person is not None and self._domain(self.person) is None:
             raise ValueError(f"{self.person!r}, which tells the person, must be among the columns and a pseudonym")
@@ -206,7 +215,10 @@ class Policy(_Model):
 
     version: Literal[1]
     database_schema: str = Field("public", alias="schema", min_length=1)
-    tables: dict[str, TablePolicy] = Field(min_length=1)
+    tables: dict[str, TablePolicy]
+    not_extracted: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=dict, description="The tables that nobody shall have, each with the reason"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -222,6 +234,14 @@ class Policy(_Model):
             if isinstance(table, dict) and table["name"] != name:
                 raise ValueError(f"table {name!r} gives itself another name; leave `name` out")
         return content | {"tables": named}
+
+    @model_validator(mode="after")
+    def _either_or(self) -> Self:
+        if not self.tables and not self.not_extracted:
+            raise ValueError("it decides on no table")
+        if both := sorted({*self.tables} & {*self.not_extracted}):
+            raise ValueError(f"table {both[0]!r} is named under `tables` and under `not_extracted`")
+        return self
 
     @model_validator(mode="after")
     def _same_everywhere(self) -> Self:
@@ -263,8 +283,11 @@ class Policy(_Model):
         """The decisions about a table.
 
         Raises:
+            NotExtractedError: it was decided that nobody shall have it.
             UndeclaredTableError: there are none.
         """
+        if name in self.not_extracted:
+            raise NotExtractedError(name, self.not_extracted[name])
         if name not in self.tables:
             raise UndeclaredTableError([name], self.tables)
         return self.tables[name]
@@ -289,6 +312,8 @@ def to_yaml(policy: Policy) -> str:
             "columns": columns,
         }
     content = {"version": policy.version, "schema": policy.database_schema, "tables": tables}
+    if policy.not_extracted:
+        content["not_extracted"] = dict(policy.not_extracted)
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
     if any(rare in text for rare in _BREAKS):
         text = yaml.safe_dump(content, allow_unicode=False, sort_keys=False, width=120)
