@@ -41,7 +41,7 @@ class NotExtractedError(DsPipelinesError):
 
     def __init__(self, table: str, because: str) -> None:
         super().__init__(
-            f"The privacy policy names table {table!r} under `not_extracted`, so nobody gets it: {because.rstrip('.')}. "
+            f"The privacy policy names table {table!r} under `not_extracted`: {because.rstrip('.')}. Nobody gets it. "
             "If that is no longer right, decide on its columns under `tables` instead."
         )
 

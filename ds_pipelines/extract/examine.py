@@ -11,6 +11,7 @@ from ds_pipelines.errors import ProofFailedError
 from ds_pipelines.extract import anonymity, disclosure, patterns, proofs, report
 from ds_pipelines.extract.order import columns_of_order
 from ds_pipelines.extract.proofs import Proof, Proofs
+from ds_pipelines.extract.references import References
 from ds_pipelines.extract.search import Search
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Examination:
             self._counter = anonymity.Counter(readable.policy)
         elif readable.policy.k is not None:
             self._anonymity = anonymity.measure(source, readable, pseudonyms, settings.zone)
-        self._foreign_keys = source.foreign_keys(policy.database_schema, readable.policy.name)
+        live = source.foreign_keys(policy.database_schema, readable.policy.name)
+        self._references = References(store, policy, readable.policy, live, pseudonyms.key_id)
         self._read = self._written = 0
         self._rows: dict[date, int] = {}
         self._difference: disclosure.Difference | None = None
@@ -80,6 +82,7 @@ class Examination:
         """
         self._settle()
         self._search.flush(self._source)
+        self._references.follow(staged)
         self._rows |= {day: file.rows for day, file in staged.items()}
         self._written += sum(file.rows for file in staged.values())
         if len(staged) == 1:
@@ -109,7 +112,7 @@ class Examination:
             proofs.nobody_named(self._search),
             proofs.patterns(*looked_at),
             proofs.k_anonymity(self._anonymity, anonymity.MOST_BLANKED),
-            proofs.foreign_keys(self._policy, table, self._foreign_keys),
+            proofs.foreign_keys(self._references),
         ]
 
     def _proofs(self, proved: list[Proof]) -> Proofs:

@@ -16,6 +16,7 @@ from ds_pipelines.extract import source
 from ds_pipelines.extract.policy import Policy
 from ds_pipelines.extract.propose.decide import WITHHELD, decide
 from ds_pipelines.extract.propose.examine import examine
+from ds_pipelines.extract.propose.persons import known_by
 from ds_pipelines.extract.propose.sample import looking
 from ds_pipelines.extract.propose.vocabulary import BIRTH, meaning_of, words, words_of
 
@@ -126,11 +127,26 @@ def _table(
         "description": comment or f"{'View' if table.view else 'Table'} {name}; nobody has described it yet.",
         "rows": _Inline(by_day=by_day) if by_day else "all",
         "key": _InlineList(key) if usable else "none",
+        **(_of_persons(name, key[0], table, examined.evidence) if usable and len(key) == 1 else {}),
         "columns": {
             column: dict(_column(table.columns[column], decision, (name, column), declared))
             for column, decision in decisions.items()
         },
     }
+
+
+def _of_persons(name: str, key: str, table: LiveTable, evidence: Mapping[Place, Evidence]) -> dict[str, Any]:
+    """What a table of persons says of them, if it is one."""
+    if "pseudonym" not in decide(evidence[name, key]).treatment:
+        return {}
+    looked_at = [evidence[name, column] for column in table.columns]
+    told = [each.column for each in looked_at if each.readable and each.domain is None]
+    known = {kind: _InlineList(map(_inline, names)) for kind, names in known_by(told, table.columns[key]).items()}
+    return {"person": key, "known_by": _Inline(known)} if known else {}
+
+
+def _inline(name: str | list[str]) -> str | _InlineList:
+    return name if isinstance(name, str) else _InlineList(name)
 
 
 def _column(column: LiveColumn, decision: Decision, place: Place, declared: Structure) -> Iterator[tuple[str, Any]]:
@@ -198,7 +214,7 @@ class _Inline(dict[str, Any]):
     """A mapping on one line."""
 
 
-class _InlineList(list[str]):
+class _InlineList(list[Any]):
     """A list on one line."""
 
 
