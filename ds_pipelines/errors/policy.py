@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors.base import DsPipelinesError, listing
@@ -28,11 +27,10 @@ class UndeclaredTableError(DsPipelinesError):
     """A table is asked for, or exists, without a privacy decision."""
 
     def __init__(self, tables: Iterable[str], declared: Iterable[str]) -> None:
-        named = sorted(tables)
         super().__init__(
-            f"The privacy policy does not name the table {listing(map(repr, named))}; it names {listing(declared)}. "
-            f"Ask for one of these; or decide on it in the policy: `ds-pipelines policy propose {shlex.join(named)}` "
-            "drafts what belongs under `tables`, and under `not_extracted` a table is named that nobody shall have."
+            f"The privacy policy does not name the table {listing(map(repr, tables))}; it names {listing(declared)}. "
+            "Ask for one of these; or decide on it in the policy: `ds-pipelines policy propose <table>` drafts what "
+            "belongs under `tables`, and under `not_extracted` a table is named that nobody shall have."
         )
 
 

@@ -39,6 +39,9 @@ GRAM = 4
 DIGITS = 5
 WHOLE = 8
 """Shorter ones count only as a word of their own."""
+LONG = 1_000
+"""Characters from which a text is gone through by itself: one of a million would cost as many rounds through all. Of
+what identifies, so many are sought."""
 MOST_SHARED = 20
 """Persons that may share a value until it identifies nobody."""
 HELD_CHARACTERS = 4_000_000
@@ -181,15 +184,17 @@ def hits(texts: pl.Series, identifiers: Iterable[pl.Series]) -> set[tuple[str, s
     Returns:
         Pairs of a text and the identifier in it, in lower case.
     """
-    longest = texts.str.len_chars().max()
-    if not isinstance(longest, int) or longest < GRAM:
+    longest = _longest(texts)
+    if longest < GRAM:
         return set()
-    grams = _grams(texts, longest)
+    grams = _grams(texts)
     found: set[tuple[str, str]] = set()
     for values in identifiers:
-        value = pl.col("value")
+        value, stripped = pl.col("value"), values.cast(pl.String).alias("value").str.strip_chars()
+        if _longest(stripped) > LONG:
+            stripped = stripped.str.head(LONG)
         possible = (
-            values.cast(pl.String).alias("value").to_frame().select(value.str.strip_chars())
+            stripped.to_frame()
             .filter(value.str.len_chars().is_between(GRAM, longest))  # before what costs more
             .select(value.str.to_lowercase())
             .filter(value.str.head(GRAM).is_in(grams.implode()) & value.str.tail(GRAM).is_in(grams.implode()))
@@ -200,10 +205,21 @@ def hits(texts: pl.Series, identifiers: Iterable[pl.Series]) -> set[tuple[str, s
     return found
 
 
-def _grams(texts: pl.Series, longest: int) -> pl.Series:
+def _grams(texts: pl.Series) -> pl.Series:
     """Every run of 4 characters that occurs in a text."""
-    starts = (texts.str.slice(start, GRAM).unique() for start in range(longest - GRAM + 1))
-    return pl.concat([grams.filter(grams.str.len_chars() == GRAM) for grams in starts]).unique()
+    lengths = texts.str.len_chars()
+    short, long = texts.filter(lengths <= LONG), texts.filter(lengths > LONG)
+    starts = range(max(_longest(short) - GRAM + 1, 0))
+    parts = [
+        grams.filter(grams.str.len_chars() == GRAM) for grams in (short.str.slice(n, GRAM).unique() for n in starts)
+    ]
+    runs = {text[start : start + GRAM] for text in long for start in range(len(text) - GRAM + 1)}
+    return pl.concat([*parts, pl.Series(texts.name, sorted(runs), dtype=pl.String)]).unique()
+
+
+def _longest(texts: pl.Series) -> int:
+    longest = texts.str.len_chars().max()
+    return longest if isinstance(longest, int) else 0
 
 
 def _hits(texts: pl.Series, patterns: pl.Series) -> set[tuple[str, str]]:
@@ -211,10 +227,12 @@ def _hits(texts: pl.Series, patterns: pl.Series) -> set[tuple[str, str]]:
     suspects = texts.filter(texts.str.contains_any(patterns.implode()))
     if suspects.is_empty():
         return set()
-    holding = pl.DataFrame({"text": suspects}).select(
+    short = suspects.str.len_chars() <= LONG
+    holding = pl.DataFrame({"text": suspects.filter(short)}).select(
         "text", value=pl.col("text").str.extract_many(patterns.implode(), overlapping=True)
     )
-    pairs = holding.explode("value").unique().iter_rows()
+    pairs = set(holding.explode("value").unique().iter_rows())
+    pairs |= {(text, value) for text in suspects.filter(~short) for value in patterns if value in text}
     return {(text, value) for text, value in pairs if len(value) >= WHOLE or _is_word(value, text)}
 
 

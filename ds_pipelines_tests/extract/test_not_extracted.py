@@ -86,7 +86,7 @@ def test_everything_is_decided_and_the_table_is_refused_with_its_reason(
 
 
 def test_what_is_asked_for_and_undecided_is_told_both_ways_out(tmp_path: Path) -> None:
-    with pytest.raises(UndeclaredTableError, match=r"policy propose bonuses` drafts .* `not_extracted`"):
+    with pytest.raises(UndeclaredTableError, match=r"policy propose <table>` drafts .* `not_extracted`"):
         deciding(tmp_path).table("bonuses")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from datetime import timedelta
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,6 +16,7 @@ from ds_pipelines.extract.patterns import findings
 from ds_pipelines.extract.proofs import PROOFS
 from ds_pipelines.extract.publish import extract_day, extract_days, extract_state
 from ds_pipelines.extract.search import MOST_SHARED, hits
+from ds_pipelines.extract.source import Source
 from ds_pipelines.snapshots.store import SnapshotStore
 from ds_pipelines_tests.extract.scenario import kept
 
@@ -294,6 +296,19 @@ def test_a_large_day_streams_to_the_same_bytes_as_a_small_one(write: Write, monk
     apart = extract_days("visits", first, last, settings)
     assert [manifest.digest for manifest in apart] == [manifest.digest for manifest in together]
     assert sum(manifest.rows for manifest in apart) > 10
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 2_000])
+def test_where_batches_of_the_source_end_changes_no_byte(
+    write: Write, monkeypatch: pytest.MonkeyPatch, batch_bytes: int
+) -> None:
+    settings = write()
+    first, last = settings.first_day, settings.first_day + timedelta(3)
+    whole = [manifest.digest for manifest in extract_days("visits", first, last, settings)]
+    monkeypatch.setattr(Source, "batches", partialmethod(Source.batches, batch_bytes=batch_bytes))
+    assert [manifest.digest for manifest in extract_days("visits", first, last, settings)] == whole
+    monkeypatch.setattr(publish, "HELD_ROWS", 10)  # now each day streams
+    assert [manifest.digest for manifest in extract_days("visits", first, last, settings)] == whole
 
 
 @pytest.mark.parametrize(
