@@ -190,7 +190,9 @@ def propose_policy(
         to.write_text(draft.yaml, encoding="utf-8")
     drafted = draft.policy.tables.values()
     visible, withheld = sum(len(table.visible) for table in drafted), sum(len(table.withheld) for table in drafted)
-    typer.echo(f"{len(drafted)} tables: {visible} columns visible, {withheld} withheld. Review each.", err=True)
+    nobodys = f", and {len(hidden)} tables that nobody gets" if (hidden := draft.policy.not_extracted) else ""
+    said = f"{len(drafted)} tables: {visible} columns visible, {withheld} withheld{nobodys}. Review each."
+    typer.echo(said, err=True)
 
 
 @policy.command("check")

@@ -28,8 +28,19 @@ class UndeclaredTableError(DsPipelinesError):
 
     def __init__(self, tables: Iterable[str], declared: Iterable[str]) -> None:
         super().__init__(
-            f"The privacy policy does not name the table {listing(repr(table) for table in tables)}; it names "
-            f"{listing(declared)}. Decide on it in the policy, or ask for one of these."
+            f"The privacy policy does not name the table {listing(map(repr, tables))}; it names {listing(declared)}. "
+            "Ask for one of these; or decide on it in the policy: `ds-pipelines policy propose <table>` drafts what "
+            "belongs under `tables`, and under `not_extracted` a table is named that nobody shall have."
+        )
+
+
+class NotExtractedError(DsPipelinesError):
+    """A table is asked for that nobody shall have."""
+
+    def __init__(self, table: str, because: str) -> None:
+        super().__init__(
+            f"The privacy policy names table {table!r} under `not_extracted`: {because.rstrip('.')}. Nobody gets it. "
+            "If that is no longer right, decide on its columns under `tables` instead."
         )
 
 
@@ -44,7 +55,8 @@ class UndeclaredColumnError(DsPipelinesError):
         )
         super().__init__(
             f"Table {table!r} has columns that the privacy policy does not name: {listing(columns)}. Nothing of the "
-            f"table is read until the policy decides on each; under its `columns`, this would withhold them:{draft}"
+            "table is read until the policy decides on each. `ds-pipelines policy check` drafts the decisions, each "
+            f"with its reason; under the table's `columns`, this would withhold them:{draft}"
         )
 
 
@@ -63,8 +75,9 @@ class AbsentColumnError(DsPipelinesError):
 
     def __init__(self, table: str, columns: Iterable[str]) -> None:
         super().__init__(
-            f"The privacy policy names columns that table {table!r} does not have: {listing(columns)}. "
-            "Correct or remove them in the policy."
+            f"The privacy policy names columns that table {table!r} does not have: {listing(columns)}. Nothing of the "
+            "table is read. Remove them under its `columns` if they were dropped; if they were renamed, write the new "
+            "names, which `ds-pipelines policy check` tells."
         )
 
 
@@ -74,7 +87,8 @@ class ChangedTypeError(DsPipelinesError):
     def __init__(self, table: str, column: str, *, stated: str | None, type_: str) -> None:
         super().__init__(
             f"Column {table}.{column} is of type {type_}, and the privacy policy decided on {stated}. Nothing of the "
-            "table is read. Check that the treatment is still right, then state the new type in the policy."
+            f"table is read. Check that the treatment is still right, then write `type: {type_}` there; `ds-pipelines "
+            "policy check` drafts the decision anew."
         )
 
 

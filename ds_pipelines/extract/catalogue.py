@@ -5,7 +5,8 @@ What belongs here: the live schema, its scope, and the check of a policy against
 
 In scope are the tables of one schema. A partition is no table of its own. A table that inherits from another is read
 with it, once: alone if the policy names it, and with its parent otherwise; one with columns of its own must be named. A
-view is read if the policy names it, and nobody has to decide on it otherwise.
+view is read if the policy names it, and nobody has to decide on it otherwise. A table that the policy does not extract
+is decided on, and is never read, not even with the one from which it inherits.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def check(policy: Policy, live: LiveTables) -> None:
 
     Raises:
         UndeclaredTableError: there are tables that it does not name.
-        AbsentTableError: it names one that is not there.
+        AbsentTableError: it names one that is not there, be it as not extracted.
         The errors of `check_table`, for the first table that has one.
     """
     if undeclared := [name for name in live if name not in policy.tables and not decided(name, policy, live)]:
@@ -100,6 +101,8 @@ def check(policy: Policy, live: LiveTables) -> None:
         if name not in live:
             raise AbsentTableError(name, policy.database_schema)
         check_table(decisions, live[name].columns)
+    if gone := [name for name in policy.not_extracted if name not in live]:
+        raise AbsentTableError(gone[0], policy.database_schema)
 
 
 def check_table(policy: TablePolicy, live: Mapping[str, LiveColumn]) -> dict[str, Carried]:
@@ -149,7 +152,7 @@ def _fitted(table: str, decision: ColumnPolicy, column: LiveColumn) -> Carried |
 def apart(table: str, policy: Policy, live: LiveTables) -> tuple[str, ...]:
     """The tables that inherit from this one and are read by themselves, or with another that inherits from it."""
     heirs = {name: ancestors for name in live if table in (ancestors := _ancestors(name, live))}
-    named = heirs.keys() & policy.tables.keys()
+    named = heirs.keys() & (policy.tables.keys() | policy.not_extracted.keys())
     return tuple(sorted(name for name, ancestors in heirs.items() if name in named or ancestors & named))
 
 
@@ -167,7 +170,7 @@ def _ancestors(table: str, live: LiveTables) -> set[str]:
 
 def decided(table: str, policy: Policy, live: LiveTables) -> bool:
     """Whether nothing has to be decided on a table that the policy does not name."""
-    if live[table].view:
+    if live[table].view or table in policy.not_extracted:
         return True
     named = [parent for parent in _ancestors(table, live) if parent in policy.tables and parent in live]
     return any(live[table].columns.keys() <= live[parent].columns.keys() for parent in named)

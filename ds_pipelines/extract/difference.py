@@ -6,8 +6,9 @@ What belongs here: comparing two policies. What does not: the database; whether 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from ds_pipelines.extract.policy import KnownBy
 from ds_pipelines.extract.treatments import Pseudonym
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def _changes(old: Policy, new: Policy) -> Iterator[Change]:
         if before and after:
             yield from _rows(before, after)
     yield from _free_text(old, new)
+    yield from _not_extracted(old, new)
     yield from _joins(old, new)
 
 
@@ -61,6 +63,16 @@ def _free_text(old: Policy, new: Policy) -> Iterator[Change]:
         if old.tables[name].known_by != new.tables[name].known_by:
             what = "persons are known by other columns: others are sought, and masked in free text"
             yield Change("treated otherwise", name, what)
+
+
+def _not_extracted(old: Policy, new: Policy) -> Iterator[Change]:
+    for name in sorted(new.not_extracted.keys() - old.not_extracted.keys()):
+        yield Change("withheld now" if name in old.tables else "words", name, "nobody shall have the table")
+    for name in sorted(old.not_extracted.keys() - new.not_extracted.keys() - new.tables.keys()):
+        yield Change("gone", name, "not extracted before, and not named any more")
+    for name in sorted(old.not_extracted.keys() & new.not_extracted.keys()):
+        if old.not_extracted[name] != new.not_extracted[name]:
+            yield Change("words", name, "another reason why nobody shall have the table")
 
 
 def _columns(
@@ -94,8 +106,19 @@ def _rows(before: TablePolicy, after: TablePolicy) -> Iterator[Change]:
         yield Change("rows", before.name, f"{was} → {is_}; days published before stay as they are")
     if before.key != after.key:
         yield Change("rows", before.name, f"key {', '.join(before.key) or 'none'} → {', '.join(after.key) or 'none'}")
+    for option in ("person", "known_by", "quasi_identifiers", "k", "sensitive"):
+        if (told := getattr(before, option)) != (tells := getattr(after, option)):
+            yield Change("treated otherwise", before.name, f"{option}: {_told(told)} → {_told(tells)}")
     if before.description != after.description:
         yield Change("words", before.name, "another description")
+
+
+def _told(option: Any) -> str:
+    if option is None or option == ():
+        return "not said"
+    if isinstance(option, KnownBy):
+        return ", ".join(option.columns)
+    return ", ".join(option) if isinstance(option, tuple) else str(option)
 
 
 def _joins(old: Policy, new: Policy) -> Iterator[Change]:

@@ -11,6 +11,7 @@ from ds_pipelines.errors import ProofFailedError
 from ds_pipelines.extract import anonymity, disclosure, patterns, proofs, report
 from ds_pipelines.extract.order import columns_of_order
 from ds_pipelines.extract.proofs import Proof, Proofs
+from ds_pipelines.extract.references import References
 from ds_pipelines.extract.search import Search
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Examination:
             self._counter = anonymity.Counter(readable.policy)
         elif readable.policy.k is not None:
             self._anonymity = anonymity.measure(source, readable, pseudonyms, settings.zone)
-        self._foreign_keys = source.foreign_keys(policy.database_schema, readable.policy.name)
+        live = source.foreign_keys(policy.database_schema, readable.policy.name)
+        self._references = References(store, policy, readable.policy, live, pseudonyms.key_id)
         self._read = self._written = 0
         self._rows: dict[date, int] = {}
         self._difference: disclosure.Difference | None = None
@@ -86,6 +88,7 @@ class Examination:
         """
         self._settle()
         self._search.flush(self._source)
+        self._references.follow(staged)
         self._rows |= {day: file.rows for day, file in staged.items()}
         self._written += sum(file.rows for file in staged.values())
         if len(staged) == 1:
@@ -116,7 +119,7 @@ class Examination:
             proofs.patterns(*looked_at),
             proofs.free_text(table, self._search, self.residual),
             proofs.k_anonymity(self._anonymity, anonymity.MOST_BLANKED),
-            proofs.foreign_keys(self._policy, table, self._foreign_keys),
+            proofs.foreign_keys(self._references),
         ]
 
     def _proofs(self, proved: list[Proof]) -> Proofs:

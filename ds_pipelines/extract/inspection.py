@@ -82,6 +82,9 @@ def misfits(policy: Policy, live: LiveTables) -> Iterator[Misfit]:
             yield Misfit(name, (), AbsentTableError(name, policy.database_schema), missing=False)
         else:
             yield from _columns(table, live)
+    for name in policy.not_extracted:
+        if name not in live:
+            yield Misfit(name, (), AbsentTableError(name, policy.database_schema), missing=False)
 
 
 def _columns(table: TablePolicy, live: LiveTables) -> Iterator[Misfit]:

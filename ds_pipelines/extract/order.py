@@ -36,7 +36,7 @@ BUCKET_ROWS = 1 << 15
 _PIECE_ROWS = 1 << 10
 """What is read of a run at a time."""
 _PIECES = 256
-"""Into which the routes of pseudonyms are cut. More are slower to write; fewer make the buckets of large tables larger."""
+"""Routes of pseudonyms are cut into so many: more are slower to write, fewer make larger buckets of large tables."""
 _ROUTES_A_PIECE = (1 << 16) // _PIECES
 _ROUTE = "the route of a row; no column of PostgreSQL's can have a name so long"
 

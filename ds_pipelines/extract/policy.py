@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ds_pipelines.errors import PolicyError, UndeclaredTableError
+from ds_pipelines.errors import NotExtractedError, PolicyError, UndeclaredTableError
 from ds_pipelines.extract.free_text_policy import FreeTextPolicy
 from ds_pipelines.extract.generalisations import Noise, Shift
 from ds_pipelines.extract.treatments import Document, FreeText, Keep, Pseudonym, Treatment, plain, written
@@ -114,6 +114,15 @@ class TablePolicy(_Model):
     )
     sensitive: tuple[str, ...] = Field((), description="Columns of the extract that nobody should learn of somebody")
     columns: dict[str, ColumnPolicy] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _shown(self) -> Self:
+        if not self.visible:
+            raise ValueError(
+                "none of its columns would be in the extract; a table that nobody shall have is named under "
+                "`not_extracted`, with the reason"
+            )
+        return self
 
     @model_validator(mode="after")
     def _of_persons(self) -> Self:
@@ -214,7 +223,10 @@ class Policy(_Model):
     version: Literal[1]
     database_schema: str = Field("public", alias="schema", min_length=1)
     free_text: FreeTextPolicy = FreeTextPolicy()
-    tables: dict[str, TablePolicy] = Field(min_length=1)
+    tables: dict[str, TablePolicy]
+    not_extracted: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=dict, description="The tables that nobody shall have, each with the reason"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -241,6 +253,14 @@ class Policy(_Model):
                 f"{masked[0]} is masked, and nothing tells names: expected a table of persons with names in its "
                 "`known_by`, or a `model` under `free_text`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _either_or(self) -> Self:
+        if not self.tables and not self.not_extracted:
+            raise ValueError("it decides on no table")
+        if both := sorted({*self.tables} & {*self.not_extracted}):
+            raise ValueError(f"table {both[0]!r} is named under `tables` and under `not_extracted`")
         return self
 
     @model_validator(mode="after")
@@ -283,8 +303,11 @@ class Policy(_Model):
         """The decisions about a table.
 
         Raises:
+            NotExtractedError: it was decided that nobody shall have it.
             UndeclaredTableError: there are none.
         """
+        if name in self.not_extracted:
+            raise NotExtractedError(name, self.not_extracted[name])
         if name not in self.tables:
             raise UndeclaredTableError([name], self.tables)
         return self.tables[name]
@@ -312,6 +335,8 @@ def to_yaml(policy: Policy) -> str:
     if free_text := policy.free_text.model_dump(exclude_defaults=True):
         content["free_text"] = plain(free_text)
     content["tables"] = tables
+    if policy.not_extracted:
+        content["not_extracted"] = dict(policy.not_extracted)
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
     if any(rare in text for rare in _BREAKS):
         text = yaml.safe_dump(content, allow_unicode=False, sort_keys=False, width=120)
@@ -367,6 +392,13 @@ class _Loader(yaml.SafeLoader):
             problem = "an alias stands for what is written elsewhere"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.get_mark())
         return super().compose_node(parent, index)
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)
+        if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in node.value):
+            problem = "a text holds NUL or half a surrogate pair, as no database can"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

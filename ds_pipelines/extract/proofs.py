@@ -1,7 +1,7 @@
 """What is proved of an extract before it is published, each proof with its words and figures.
 
 What belongs here: the list of proofs, and what makes each hold. What does not: measuring (`search`, `anonymity`,
-`patterns`, `disclosure`), and publishing.
+`patterns`, `references`, `disclosure`), and publishing.
 
 A proof that fails stops the publication. What only informs, as the difference between successive days, always holds.
 """
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ds_pipelines.evidence import ResidualRisk
     from ds_pipelines.extract.anonymity import Anonymity
     from ds_pipelines.extract.disclosure import Difference, Sequences
-    from ds_pipelines.extract.policy import Policy, TablePolicy
+    from ds_pipelines.extract.policy import TablePolicy
+    from ds_pipelines.extract.references import References
     from ds_pipelines.extract.search import Search
-    from ds_pipelines.extract.source import ForeignKey
 
 PROOFS = {
     "rows": "As many rows are published as were read, on the days that were asked for.",
@@ -144,27 +144,26 @@ def k_anonymity(measured: Anonymity | None, most_blanked: float) -> Proof:
     return Proof("k_anonymity", measured.share_blanked <= most_blanked, words, figures)
 
 
-def foreign_keys(policy: Policy, table: TablePolicy, live: Sequence[ForeignKey]) -> Proof:
-    """Both ends of each are treated alike, so that equal values stay equal: pseudonyms of one domain, or both kept."""
-    followed, broken, outside = [], [], []
-    for key in live:
-        parent = policy.tables.get(key.parent)
-        ends = [
-            (table.columns.get(name), parent.columns.get(other) if parent else None)
-            for name, other in zip(key.columns, key.parent_columns, strict=True)
-        ]
-        if any(a is None or b is None or not (a.treatment.visible and b.treatment.visible) for a, b in ends):
-            outside.append(key)
-        elif all(a and b and a.treatment == b.treatment and a.treatment.kind in ("keep", "pseudonym") for a, b in ends):
-            followed.append(key)
-        else:
-            broken.append(key)
-    figures = {"followed": len(followed), "broken": len(broken), "not in the extract": len(outside)}
+def foreign_keys(references: References) -> Proof:
+    """Equal values stay equal, because both ends are treated alike; and what was published of them was compared."""
+    followed, unlike, outside = references.followed, references.unlike, references.outside
+    broken = [each for each in followed if each.broken]
+    compared, missing = sum(each.compared for each in followed), sum(each.missing for each in followed)
+    figures = {
+        "followed": len(followed), "broken": len(unlike) + len(broken), "not in the extract": len(outside),
+        "values compared": compared, "values that lead nowhere": missing,
+    }  # fmt: skip
     words = f"{len(followed)} hold in the extract, {len(outside)} lead to what is not in it"
-    if broken:
-        named = ", ".join(f"{', '.join(key.columns)} to {key.parent}" for key in broken)
+    if unlike:
+        named = ", ".join(f"{', '.join(key.columns)} to {key.parent}" for key in unlike)
         words += f"; treated otherwise than what they refer to: {named}"
-    return Proof("foreign_keys", not broken, words, figures)
+    if compared:
+        words += f"; {compared:,} different values were sought in what is published of the other tables"
+        open_ = [each for each in followed if each.missing and not each.broken]
+        words += ", and all are there" if not missing else ""
+        words += "".join(f"; {each.name}: {each.missing:,} lead to rows that are not published" for each in open_)
+    words += "".join(f"; {each.name}: {each.missing:,} lead nowhere although {each.broken}" for each in broken)
+    return Proof("foreign_keys", not unlike and not broken, words, figures)
 
 
 def over_time(difference: Difference | None, followed: Sequences | None) -> Proof:

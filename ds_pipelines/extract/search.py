@@ -43,6 +43,9 @@ GRAM = 4
 DIGITS = 5
 WHOLE = 8
 """Shorter ones count only as a word of their own."""
+LONG = 1_000
+"""Characters from which a text is gone through by itself: one of a million would cost as many rounds through all. Of
+what identifies, so many are sought."""
 MOST_SHARED = 20
 """Persons that may share a value until it identifies nobody."""
 HELD_CHARACTERS = 4_000_000
@@ -215,11 +218,9 @@ def _ready(values: pl.Series, longest: int | None = None) -> pl.Series:
     """Values as they are sought, in lower case, without what is too short, or longer than `longest`."""
     value = pl.col("value")
     length = value.str.len_chars()
-    return (
-        values.cast(pl.String).alias("value").to_frame().select(value.str.strip_chars())
-        .filter(length.is_between(GRAM, longest) if longest else length >= GRAM)  # before what costs more
-        .select(value.str.to_lowercase())
-    ).to_series()  # fmt: skip
+    stripped = values.cast(pl.String).alias("value").to_frame().select(value.str.strip_chars())
+    fitting = stripped.filter(length.is_between(GRAM, longest) if longest else length >= GRAM)
+    return fitting.select(value.str.head(LONG).str.to_lowercase()).to_series()
 
 
 def _telling(values: pl.Series) -> pl.Series:
@@ -288,10 +289,12 @@ def _hits(texts: pl.Series, patterns: pl.Series) -> set[tuple[str, str]]:
     suspects = texts.filter(texts.str.contains_any(patterns.implode()))
     if suspects.is_empty():
         return set()
-    holding = pl.DataFrame({"text": suspects}).select(
+    short = suspects.str.len_chars() <= LONG
+    holding = pl.DataFrame({"text": suspects.filter(short)}).select(
         "text", value=pl.col("text").str.extract_many(patterns.implode(), overlapping=True)
     )
-    pairs = holding.explode("value").unique().iter_rows()
+    pairs = set(holding.explode("value").unique().iter_rows())
+    pairs |= {(text, value) for text in suspects.filter(~short) for value in patterns if value in text}
     return {(text, value) for text, value in pairs if len(value) >= WHOLE or any(True for _ in starts(text, value))}
 
 

@@ -55,17 +55,17 @@ _SESSION = {
 }
 
 _FOREIGN_KEYS = """
-    SELECT child.relname::text, parent.relname::text, f.conname::text,
+    SELECT DISTINCT ON (4, 5, 2) child.relname::text, parent.relname::text, f.conname::text,
            array_to_string(ARRAY(SELECT attname FROM unnest(f.conkey) WITH ORDINALITY AS k(number, place)
                JOIN pg_catalog.pg_attribute ON attrelid = f.conrelid AND attnum = number ORDER BY place), chr(1)),
            array_to_string(ARRAY(SELECT attname FROM unnest(f.confkey) WITH ORDINALITY AS k(number, place)
                JOIN pg_catalog.pg_attribute ON attrelid = f.confrelid AND attnum = number ORDER BY place), chr(1))
     FROM pg_catalog.pg_constraint f
-    JOIN pg_catalog.pg_class child ON child.oid = f.conrelid
-    JOIN pg_catalog.pg_class parent ON parent.oid = f.confrelid
+    JOIN pg_catalog.pg_class child ON child.oid = COALESCE(pg_partition_root(f.conrelid), f.conrelid)
+    JOIN pg_catalog.pg_class parent ON parent.oid = COALESCE(pg_partition_root(f.confrelid), f.confrelid)
     JOIN pg_catalog.pg_namespace n ON n.oid = child.relnamespace AND n.oid = parent.relnamespace
     WHERE f.contype = 'f' AND n.nspname = $1 AND child.relname = $2
-    ORDER BY f.conname
+    ORDER BY 4, 5, 2, 3
 """
 _EPOCH = date(1970, 1, 1)
 _DAYS = ((date.min - _EPOCH).days, (date.max - _EPOCH).days + 1)
@@ -119,7 +119,7 @@ class Source:
             return catalogue.live_tables(cursor, schema)
 
     def foreign_keys(self, schema: str, table: str) -> list[ForeignKey]:
-        """The foreign keys of a table to tables of the same schema, by name."""
+        """The foreign keys of a table to tables of the same schema, those of its partitions once."""
         with self._connection.cursor() as cursor:
             cursor.execute(_FOREIGN_KEYS, parameters=(schema, table))
             return [

@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from ds_pipelines.errors import NotATerminalError
-from ds_pipelines.extract import preview
+from ds_pipelines.extract import preview, source
 from ds_pipelines.extract.difference import difference
 from ds_pipelines.extract.free_text_policy import FreeTextPolicy
 from ds_pipelines.extract.inspection import inspect
@@ -38,6 +38,15 @@ def changes(tmp_path: Path, columns: dict[str, str], **options: str) -> list[str
 def test_the_shops_policy_fits_the_shop(place: Settings) -> None:
     found = inspect(load(place.policies / SHOP), place)
     assert (found.misfits, found.draft) == ((), "")
+
+
+def test_the_shops_policy_states_every_columns_type_as_the_database_has_it(place: Settings) -> None:
+    stated = {
+        name: {column: decision.type for column, decision in table.columns.items()}
+        for name, table in load(place.policies / SHOP).tables.items()
+    }
+    live = source.live_tables(place)
+    assert stated == {name: {c.name: c.type for c in table.columns.values()} for name, table in live.items()}
 
 
 def test_everything_that_does_not_fit_is_told_and_what_is_missing_is_drafted(
@@ -115,12 +124,58 @@ def test_the_commands_draft_once_hold_it_against_the_database_and_refuse_a_pipe(
     assert (first.returncode, "6 tables" in first.stderr) == (0, True), first.stderr
     assert (again.returncode, "is not overwritten" in again.stderr) == (1, True)
     assert (run("check").returncode, run("diff", str(draft), str(draft)).stdout) == (0, "The policies say the same.\n")
-    draft.write_text(draft.read_text().replace("      email:\n", "      mail:\n"))
+    draft.write_text(draft.read_text().replace("      newsletter:\n", "      letters:\n"))
     misfit = run("check")
     assert misfit.returncode == 1
-    assert "does not name: email" in misfit.stdout
+    assert "does not name: newsletter" in misfit.stdout
     assert "treatment: drop" in misfit.stdout
     assert "only on a terminal" in run("preview", "orders").stderr
+
+
+COUNTRY = "      country:\n        type: text\n"
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ("      land:\n        type: text\n",
+         "error: Table 'customers' has columns that the privacy policy does not name: country. Nothing of the table is "
+         "read until the policy decides on each. `ds-pipelines policy check` drafts the decisions, each with its "
+         "reason; under the table's `columns`, this would withhold them:\n"
+         '      "country": {type: "text", treatment: drop, because: Nobody has decided yet.}\n'),
+        ("      land: {treatment: drop, because: No.}\n" + COUNTRY,
+         "error: The privacy policy names columns that table 'customers' does not have: land. Nothing of the table is "
+         "read. Remove them under its `columns` if they were dropped; if they were renamed, write the new names, which "
+         "`ds-pipelines policy check` tells.\n"),
+        (COUNTRY.replace("text", "character(2)"),
+         "error: Column customers.country is of type text, and the privacy policy decided on character(2). Nothing of "
+         "the table is read. Check that the treatment is still right, then write `type: text` there; `ds-pipelines "
+         "policy check` drafts the decision anew.\n"),
+    ],
+    ids=["a new column", "a dropped column", "a changed type"],
+)  # fmt: skip
+def test_the_extract_stops_and_says_what_to_write_which_then_fits(
+    place: Settings, tmp_path: Path, now: str, said: str
+) -> None:
+    environment = os.environ | {
+        "DS_HOME": str(tmp_path / "home"), "DS_POLICIES": str(tmp_path), "DS_FIRST_DAY": str(place.first_day),
+        "DS_TODAY": str(place.today), "DS_EXTRACT_URL": place.extract_url.get_secret_value(),  # type: ignore[union-attr]
+    }  # fmt: skip
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ds_pipelines.cli", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+    written = (place.policies / SHOP).read_text()
+    assert COUNTRY in written
+    (tmp_path / SHOP).write_text(written.replace(COUNTRY, now))
+    refused = run("extract", "customers")
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", said)
+    assert not (tmp_path / "home" / "snapshots" / "published" / "customers").exists()
+    drafted = yaml.safe_load(run("policy", "check").stdout.partition("# To put under")[2].partition("\n")[2]) or {}
+    for column in drafted.get("customers", {}).get("columns", {}).values():
+        assert (column["type"], column["treatment"]) == ("text", "keep")
+        assert column["because"].startswith("Categories: ")
 
 
 def test_the_same_policy_has_no_differences(tmp_path: Path) -> None:

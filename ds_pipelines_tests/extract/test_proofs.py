@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import socket
 from datetime import timedelta
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
 from ds_pipelines.errors import ProofFailedError
-from ds_pipelines.extract import publish
+from ds_pipelines.extract import publish, references
 from ds_pipelines.extract.patterns import findings
 from ds_pipelines.extract.proofs import PROOFS
 from ds_pipelines.extract.publish import extract_day, extract_days, extract_state
 from ds_pipelines.extract.search import MOST_SHARED, hits
+from ds_pipelines.extract.source import Source
 from ds_pipelines.snapshots.store import SnapshotStore
 from ds_pipelines_tests.extract.scenario import kept
 
@@ -196,6 +198,77 @@ def test_a_foreign_key_whose_ends_are_treated_differently_is_named(write: Write)
         extract_day("visits", settings.first_day, settings)
 
 
+def followed(settings: Settings, table: str = "visits") -> dict[str, int | float]:
+    how = (extract_day, settings.first_day, settings) if table == "visits" else (extract_state, settings)
+    return dict(proved(how[0], table, *how[1:])["foreign_keys"].figures)
+
+
+def test_a_foreign_key_is_followed_value_by_value(write: Write) -> None:
+    settings = write()
+    assert followed(settings)["values compared"] == 0  # nothing of people is published
+    extract_state("people", settings)
+    figures = followed(settings)
+    assert (figures["followed"], figures["values compared"], figures["values that lead nowhere"]) == (1, 11, 0)
+
+
+def test_a_value_that_must_lead_somewhere_stops_the_publication(write: Write, sql: Sql) -> None:
+    settings = write()
+    extract_state("people", settings)
+    sql("INSERT INTO people VALUES (200001, 'Somebody', 'Town 1', 1950); UPDATE visits SET id = 200001 WHERE visit = 5")
+    with pytest.raises(ProofFailedError, match=r"id to people: 1 lead nowhere although .* read later, .* people again"):
+        extract_day("visits", settings.first_day, settings)
+    assert SnapshotStore(settings.snapshots).tables() == ["people"]
+    extract_state("people", settings)
+    assert followed(settings)["values that lead nowhere"] == 0
+
+
+def test_a_value_whose_row_may_be_younger_than_what_is_published_is_told_alone(write: Write, sql: Sql) -> None:
+    settings = write()
+    early = settings.model_copy(update={"today": settings.first_day})
+    extract_state("people", early)
+    sql("INSERT INTO people VALUES (200001, 'Somebody', 'Town 1', 1950); UPDATE visits SET id = 200001 WHERE visit = 5")
+    figures = followed(settings)
+    assert (figures["values compared"], figures["values that lead nowhere"]) == (11, 1)
+
+
+def test_many_values_of_which_none_leads_anywhere_are_no_accident(write: Write, sql: Sql) -> None:
+    settings = write()
+    sql("CREATE TABLE kept AS SELECT * FROM people; UPDATE visits SET id = NULL WHERE id > 100001; "
+        "DELETE FROM people WHERE id > 100001")  # fmt: skip
+    extract_state("people", settings.model_copy(update={"today": settings.first_day}))
+    sql("INSERT INTO people SELECT * FROM kept WHERE id > 100001; UPDATE visits SET id = 100002 + visit % 59, "
+        "at = at - interval '1 hour' * (visit % 24)")  # fmt: skip
+    with pytest.raises(ProofFailedError, match=r"id to people: \d+ lead nowhere although not one is in"):
+        extract_days("visits", settings.first_day, settings.first_day + timedelta(9), settings)
+
+
+def test_what_was_published_by_another_policy_is_no_reason_to_stop(write: Write, sql: Sql) -> None:
+    settings = write(more="sensitive: [town]")
+    extract_state("people", settings)
+    sql("INSERT INTO people VALUES (200001, 'Somebody', 'Town 1', 1950); UPDATE visits SET id = 200001 WHERE visit = 5")
+    assert followed(write())["values that lead nowhere"] == 1
+
+
+def test_a_table_that_refers_to_itself_is_followed_within(write: Write, sql: Sql) -> None:
+    sql("ALTER TABLE people ADD boss int REFERENCES people; UPDATE people SET boss = 100001 + id % 7")
+    settings = write(dropped=DROPPED + f"\n      boss: {PERSON}")
+    figures = followed(settings, "people")
+    assert (figures["values compared"], figures["values that lead nowhere"]) == (7, 0)
+
+
+def test_large_tables_are_followed_on_the_same_part_at_both_ends(
+    write: Write, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = write()
+    sql("INSERT INTO people SELECT n, 'Person ' || n, 'Town', 1950 FROM generate_series(300001, 304000) n")
+    sql("INSERT INTO visits SELECT id, id, (SELECT min(at) FROM visits), 'a note' FROM people WHERE id > 300000")
+    extract_state("people", settings)
+    monkeypatch.setattr(references, "ALL_ROWS", 1_000)
+    figures = followed(settings)
+    assert 100 < figures["values compared"] < 500  # a sixteenth of 4,000
+    assert figures["values that lead nowhere"] == 0
+
+
 def test_the_difference_to_the_day_before_is_told(write: Write, sql: Sql) -> None:
     settings = write()
     proved(extract_state, "people", settings)
@@ -223,6 +296,19 @@ def test_a_large_day_streams_to_the_same_bytes_as_a_small_one(write: Write, monk
     apart = extract_days("visits", first, last, settings)
     assert [manifest.digest for manifest in apart] == [manifest.digest for manifest in together]
     assert sum(manifest.rows for manifest in apart) > 10
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 2_000])
+def test_where_batches_of_the_source_end_changes_no_byte(
+    write: Write, monkeypatch: pytest.MonkeyPatch, batch_bytes: int
+) -> None:
+    settings = write()
+    first, last = settings.first_day, settings.first_day + timedelta(3)
+    whole = [manifest.digest for manifest in extract_days("visits", first, last, settings)]
+    monkeypatch.setattr(Source, "batches", partialmethod(Source.batches, batch_bytes=batch_bytes))
+    assert [manifest.digest for manifest in extract_days("visits", first, last, settings)] == whole
+    monkeypatch.setattr(publish, "HELD_ROWS", 10)  # now each day streams
+    assert [manifest.digest for manifest in extract_days("visits", first, last, settings)] == whole
 
 
 @pytest.mark.parametrize(

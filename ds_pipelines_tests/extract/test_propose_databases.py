@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from ds_pipelines import postgres
 from ds_pipelines.extract import catalogue, source
 from ds_pipelines.extract.policy import load
+from ds_pipelines.extract.proofs import PROOFS
 from ds_pipelines.extract.propose.draft import propose
 from ds_pipelines.extract.publish import extract_days, extract_state
 from ds_pipelines.snapshots.store import SnapshotStore
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ds_pipelines.extract.policy import Policy
+    from ds_pipelines.extract.proofs import Proof, Proofs
     from ds_pipelines.settings import Settings
 
 SHORTEST = 4
@@ -90,6 +92,38 @@ FOREIGN_KEYS = """
     JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = x
     JOIN pg_attribute b ON b.attrelid = confrelid AND b.attnum = y WHERE contype = 'f'
 """
+KNOWN_BY = {
+    "pagila": {
+        "actor": {"names": (("first_name", "last_name"),)},
+        "address": {"phones": ("phone",), "addresses": ("address", "address2")},
+        "customer": {"names": (("first_name", "last_name"),), "emails": ("email",)},
+        "staff": {"names": (("first_name", "last_name"),), "emails": ("email",), "identifiers": ("password",)},
+    },
+    "chinook": {
+        "Customer": {
+            "names": (("FirstName", "LastName"), "Company"), "emails": ("Email",), "phones": ("Phone", "Fax"),
+            "addresses": ("Address",),
+        },
+        "Employee": {
+            "names": (("FirstName", "LastName"),), "emails": ("Email",), "phones": ("Phone", "Fax"),
+            "addresses": ("Address",),
+        },
+    },
+    "northwind": {
+        "customers": {
+            "names": ("company_name", "contact_name"), "phones": ("phone", "fax"), "addresses": ("address",),
+            "identifiers": ("customer_id",),
+        },
+        "employees": {
+            "names": (("first_name", "last_name"),), "phones": ("home_phone", "extension"), "addresses": ("address",),
+        },
+        "shippers": {"names": ("company_name",), "phones": ("phone",)},
+        "suppliers": {
+            "names": ("company_name", "contact_name"), "phones": ("phone", "fax"), "addresses": ("address",),
+        },
+    },
+}  # fmt: skip
+"""By which columns the draft must say that somebody is known, and of no other table."""
 USEFUL = {
     "pagila": ["payment.amount", "rental.rental_date", "film.rating", "customer.activebool", "film.length"],
     "chinook": ["InvoiceLine.UnitPrice", "Invoice.Total", "Track.Milliseconds", "Invoice.InvoiceDate"],
@@ -104,6 +138,7 @@ class Published:
     url: str
     policy: Policy
     frames: Mapping[str, pl.DataFrame]
+    proofs: Mapping[str, Mapping[str, Proof]]
 
     def asked(self, query: str) -> list[str]:
         """The first column of what the source answers, without nulls."""
@@ -128,14 +163,16 @@ def published(dump: tuple[str, str], settings: Settings, tmp_path_factory: pytes
     with source.connect("extract", place) as session:
         catalogue.check(policy, session.live_tables("public"))
     store = SnapshotStore(place.snapshots)
-    frames = {}
+    frames, proofs = {}, {}
     for table, decisions in policy.tables.items():
+        told: list[Proofs] = []
         if decisions.by_day:
-            manifests = extract_days(table, place.first_day, place.last_extractable_day(), place)
+            manifests = extract_days(table, place.first_day, place.last_extractable_day(), place, on_proofs=told.append)
         else:
-            manifests = [extract_state(table, place)]
+            manifests = [extract_state(table, place, on_proofs=told.append)]
+        proofs[table] = {proof.name: proof for proof in told[-1].proofs}
         frames[table] = pl.concat([pl.read_parquet(store.path(manifest.digest)) for manifest in manifests])
-    return Published(name, url, policy, frames)
+    return Published(name, url, policy, frames, proofs)
 
 
 def texts(frame: pl.DataFrame) -> pl.Series:
@@ -175,6 +212,10 @@ def test_every_foreign_key_holds_between_published_pseudonyms(published: Publish
         refers, referred = published.frames[table][column], published.frames[target][key]
         assert refers.dtype == pl.String, (table, column)
         assert refers.drop_nulls().is_in(referred.implode()).all(), (table, column)
+        joined = published.frames[table].join(published.frames[target], left_on=column, right_on=key)
+        assert joined.height == int(published.asked(
+            f'SELECT count(*) FROM "{table}" a JOIN "{target}" b ON a."{column}" = b."{key}"'
+        )[0])  # fmt: skip
         assert refers.null_count() == int(published.asked(f'SELECT count(*) - count("{column}") FROM "{table}"')[0])
     assert len(pairs) >= 10
 
@@ -186,6 +227,34 @@ def test_every_row_is_accounted_for(published: Published) -> None:
     assert published.frames.keys() == live
     for table, frame in published.frames.items():
         assert frame.height == int(published.asked(f'SELECT count(*) FROM "{table}"')[0]), table
+
+
+def test_every_proof_held_and_everybody_was_sought(published: Published) -> None:
+    assert all(proof.passed for proofs in published.proofs.values() for proof in proofs.values())
+    assert all(list(proofs) == list(PROOFS) for proofs in published.proofs.values())
+    for table, proofs in published.proofs.items():
+        assert proofs["rows"].figures == {"read": published.frames[table].height} | {
+            "written": published.frames[table].height
+        }
+    searched = [proofs["nobody_named"].figures for proofs in published.proofs.values()]
+    assert max(figures["values sought"] for figures in searched) > 100
+    assert sum(figures["texts searched"] for figures in searched) > 0
+
+
+def test_foreign_keys_are_followed_by_value_when_their_other_end_is_published(published: Published) -> None:
+    figures = [proofs["foreign_keys"].figures for proofs in published.proofs.values()]
+    assert sum(each["values compared"] for each in figures) > 50
+    assert sum(each["values that lead nowhere"] for each in figures) == 0
+
+
+def test_the_draft_says_by_what_persons_are_known(published: Published) -> None:
+    said = {
+        table.name: table.known_by.model_dump(exclude_defaults=True)
+        for table in published.policy.tables.values()
+        if table.known_by
+    }
+    assert said == KNOWN_BY[published.name]
+    assert all(published.policy.table(name).of_persons for name in said)
 
 
 def test_what_analyses_need_is_there_and_each_decision_has_its_reason(published: Published) -> None:

@@ -37,6 +37,19 @@ def test_different_texts_have_different_pseudonyms(values: list[str]) -> None:
     assert made.str.contains("^[0-9a-f]{32}$").all()
 
 
+@given(values=st.lists(st.text(), unique=True) | st.lists(st.uuids().map(str), unique=True), shape=st.sampled_from(
+    ["text", "bigint", "uuid"]))  # fmt: skip
+def test_different_identifiers_have_different_pseudonyms_in_every_shape_and_none_is_its_identifier(
+    values: list[str], shape: Shape
+) -> None:
+    identifiers = pl.Series("id", values, dtype=pl.String)
+    made = PSEUDONYMS.of(identifiers, "customer", shape)
+    assert made.n_unique() == len(values)
+    assert not (made.cast(pl.String) == identifiers).any()
+    again = PSEUDONYMS.of(made.cast(pl.String), "customer", shape)
+    assert not (again == made).any()
+
+
 @given(st.lists(BIGINT, unique=True))
 def test_an_integer_has_the_pseudonym_of_its_digits_and_no_other(values: list[int]) -> None:
     numbers = pl.Series("id", values, dtype=pl.Int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -18,6 +19,7 @@ from ds_pipelines.extract.transform import transform
 from ds_pipelines_tests.extract.scenario import SECRET, kept, policy_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PSEUDONYMS = Pseudonyms(SECRET)
@@ -293,6 +295,51 @@ def test_where_batches_end_changes_no_result(everything: TablePolicy, rows: list
     parts = [transform(part, everything, PSEUDONYMS, zone=LONDON) for part in (frame[:cut], frame[cut:])]
     assert pl.concat(parts).equals(whole)
     assert whole.columns == frame.columns
+
+
+MAY_STAY: dict[str, Callable[[Any], bool]] = {
+    "born": lambda value: (value.month, value.day) == (1, 1),
+    "paid": lambda value: value % 5 == 0,
+    "sum": lambda value: -50 <= value <= 50,
+    "city": lambda value: value == "York",
+    "area": lambda value: len(value) <= 1,
+    "rate": lambda value: isnan(value) or abs(value) > 1e6,  # too large for the noise to show
+    "same": lambda value: value == 1,
+}
+"""Which values a treatment may leave as they are; any other treatment than `keep` leaves none."""
+
+
+@given(rows=st.lists(EVERY_ROW, max_size=12))
+def test_no_value_stays_as_it_was_by_accident(everything: TablePolicy, rows: list[tuple[Any, ...]]) -> None:
+    frame = pl.DataFrame([(number, *row) for number, row in enumerate(rows)], EVERY_TYPE, orient="row")
+    frame = frame.with_columns(none=pl.lit(None, dtype=pl.Boolean))
+    made = transform(frame, everything, PSEUDONYMS, zone=LONDON)
+    for name in EVERYTHING:
+        for before, after in zip(frame[name], made[name], strict=True):
+            if before is not None and str(before) == str(after):
+                assert MAY_STAY.get(name, lambda _: False)(before), (name, before)
+
+
+JOINING = {
+    "text": "{pseudonym: customer}", "bigint": "{pseudonym: {domain: customer, as: bigint}}",
+    "uuid": "{pseudonym: {domain: customer, as: uuid}}",
+}  # fmt: skip
+KEYS = st.lists(st.none() | st.integers(-(2**31), 2**31 - 1) | st.integers(0, 9), max_size=15)
+
+
+@pytest.mark.parametrize("shape", JOINING)
+@given(left=KEYS, right=KEYS)
+def test_rows_that_join_before_join_after_and_no_others(
+    tmp_path_factory: pytest.TempPathFactory, shape: str, left: list[int | None], right: list[int | None]
+) -> None:
+    policy = table(tmp_path_factory.mktemp("join"), customer=JOINING[shape])
+    frames = [
+        pl.DataFrame({"id": range(len(keys)), "customer": pl.Series(keys, dtype=pl.Int64)}) for keys in (left, right)
+    ]
+    as_text = frames[1].with_columns(pl.col("customer").cast(pl.String))  # one table has them as text
+    made = [transform(frame, policy, PSEUDONYMS, zone=LONDON) for frame in (frames[0], as_text)]
+    before, after = (one.join(other, on="customer").select("id", "id_right") for one, other in (frames, made))
+    assert sorted(after.rows()) == sorted(before.rows())
 
 
 @pytest.mark.parametrize("column", EVERYTHING)

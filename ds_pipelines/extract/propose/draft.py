@@ -14,8 +14,9 @@ import yaml
 from ds_pipelines.errors import AbsentTableError, NothingToProposeError
 from ds_pipelines.extract import source
 from ds_pipelines.extract.policy import Policy
-from ds_pipelines.extract.propose.decide import decide
+from ds_pipelines.extract.propose.decide import WITHHELD, decide
 from ds_pipelines.extract.propose.examine import examine
+from ds_pipelines.extract.propose.persons import known_by
 from ds_pipelines.extract.propose.sample import looking
 from ds_pipelines.extract.propose.vocabulary import BIRTH, meaning_of, words, words_of
 
@@ -39,7 +40,8 @@ NOT_THE_DAY = words(
 
 HEADER = """\
 # A draft by `ds-pipelines policy propose`, from names, types, keys and a sample of values: review every line of it.
-# Each guess has its reason in `because`. What nothing spoke for is withheld.
+# Each guess has its reason in `because`. What nothing spoke for is withheld. A table that nobody shall have is named
+# under `not_extracted`, with the reason, instead of under `tables`.
 """
 
 
@@ -50,6 +52,8 @@ class Draft:
     policy: Policy
     content: Mapping[str, Any]
     """The same in the form that people write."""
+    tables: Mapping[str, Any]
+    """The entry of each table, also of those of which nothing is visible."""
 
     @property
     def yaml(self) -> str:
@@ -58,7 +62,10 @@ class Draft:
 
     def entries(self, table: str, columns: Iterable[str] | None = None) -> str:
         """What a policy that lacks a table, or some of its columns, needs to have under `tables`."""
-        whole = self.content["tables"][table]
+        whole = self.tables[table]
+        if columns is None and table in self.policy.not_extracted:
+            entry = _dumped({table: self.policy.not_extracted[table]})
+            return "# Not here, but under `not_extracted`:\n" + "".join(f"# {line}\n" for line in entry.splitlines())
         if columns is None:
             return _dumped({table: whole})
         return _dumped({table: {"columns": {name: whole["columns"][name] for name in columns}}})
@@ -89,8 +96,16 @@ def propose(settings: Settings, *, schema: str = "public", role: Role = "extract
     with looking(role, settings, schema) as look:
         examined = examine(look, schema, live, dict.fromkeys([*undecided, *chosen]))
         drafted = {name: _table(name, live, examined, look, settings) for name in chosen}
-    content = {"version": 1, "schema": schema, "tables": drafted}
-    return Draft(Policy.model_validate(content), content)
+    visible = {name: entry for name, entry in drafted.items() if _visible(entry)}
+    content = {"version": 1, "schema": schema, "tables": visible}
+    if hidden := [name for name in drafted if name not in visible]:
+        content["not_extracted"] = dict.fromkeys(hidden, "Each of its columns would be withheld.")
+    return Draft(Policy.model_validate(content), content, drafted)
+
+
+def _visible(entry: Mapping[str, Any]) -> bool:
+    """Whether anything of a table would be in its extract."""
+    return any(column["treatment"] not in ("drop", WITHHELD) for column in entry["columns"].values())
 
 
 def _table(
@@ -112,11 +127,26 @@ def _table(
         "description": comment or f"{'View' if table.view else 'Table'} {name}; nobody has described it yet.",
         "rows": _Inline(by_day=by_day) if by_day else "all",
         "key": _InlineList(key) if usable else "none",
+        **(_of_persons(name, key[0], table, examined.evidence) if usable and len(key) == 1 else {}),
         "columns": {
             column: dict(_column(table.columns[column], decision, (name, column), declared))
             for column, decision in decisions.items()
         },
     }
+
+
+def _of_persons(name: str, key: str, table: LiveTable, evidence: Mapping[Place, Evidence]) -> dict[str, Any]:
+    """What a table of persons says of them, if it is one."""
+    if "pseudonym" not in decide(evidence[name, key]).treatment:
+        return {}
+    looked_at = [evidence[name, column] for column in table.columns]
+    told = [each.column for each in looked_at if each.readable and each.domain is None]
+    known = {kind: _InlineList(map(_inline, names)) for kind, names in known_by(told, table.columns[key]).items()}
+    return {"person": key, "known_by": _Inline(known)} if known else {}
+
+
+def _inline(name: str | list[str]) -> str | _InlineList:
+    return name if isinstance(name, str) else _InlineList(name)
 
 
 def _column(column: LiveColumn, decision: Decision, place: Place, declared: Structure) -> Iterator[tuple[str, Any]]:
@@ -184,7 +214,7 @@ class _Inline(dict[str, Any]):
     """A mapping on one line."""
 
 
-class _InlineList(list[str]):
+class _InlineList(list[Any]):
     """A list on one line."""
 
 
