@@ -5,6 +5,7 @@ What belongs here: collecting the measures of one extract into its proofs. What 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors import ProofFailedError
@@ -126,7 +127,8 @@ class Examination:
         return Proofs(self._table.name, min(self._rows), max(self._rows), self._written, tuple(proved))
 
     def _report(self, proved: Proofs) -> Path:
-        if self.tell is not None:
-            self.tell(proved)
         measured = report.Measured(self._rows, self._anonymity, self.residual)
-        return report.write(proved, self._table, measured, self._settings)
+        path = report.write(proved, self._table, measured, self._settings)
+        if self.tell is not None:
+            self.tell(replace(proved, report=path))
+        return path

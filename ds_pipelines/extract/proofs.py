@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
+    from pathlib import Path
 
     from ds_pipelines.evidence import ResidualRisk
     from ds_pipelines.extract.anonymity import Anonymity
@@ -59,6 +60,8 @@ class Proofs:
     last: date
     rows: int
     proofs: tuple[Proof, ...]
+    report: Path | None = None
+    """The page that says all of it, once it is written."""
 
     @property
     def failed(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ds_pipelines.extract.policy import SHOP, load
@@ -37,6 +38,8 @@ def test_what_was_proved_is_shown_as_checks(place: Settings, monkeypatch: pytest
     assert set(checks) == set(PROOFS)
     assert all(check.passed for check in checks.values())
     assert "read" in checks["rows"].metadata
+    page = str(checks["rows"].metadata["privacy report"].value)
+    assert "every proof holds" in Path(page).read_text()
 
 
 def test_a_proof_that_failed_is_shown_and_fails_the_run(

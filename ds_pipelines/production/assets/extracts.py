@@ -77,9 +77,11 @@ def _check_specs(table: TablePolicy) -> list[dg.AssetCheckSpec]:
 def _checks(proved: list[Proofs]) -> Iterator[dg.AssetCheckResult]:
     """What was proved, be it that it failed; of an extract that failed, the proofs that were made."""
     for proofs in proved:
+        page = {"privacy report": dg.MetadataValue.path(str(proofs.report))} if proofs.report else {}
         for proof in proofs.proofs:
+            figures = dict(proof.figures) | page
             yield dg.AssetCheckResult(
-                passed=proof.passed, check_name=proof.name, description=proof.found, metadata=dict(proof.figures)
+                passed=proof.passed, check_name=proof.name, description=proof.found, metadata=figures
             )
 
 
