@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from ds_pipelines.extract.anonymity import Anonymity
     from ds_pipelines.extract.policy import TablePolicy
-    from ds_pipelines.extract.proofs import Proofs
+    from ds_pipelines.extract.proofs import Proof, Proofs
     from ds_pipelines.settings import Settings
 
 _WIDTH, _HEIGHT = 800, 160
+_LABELLED = 5
+"""Up to so many bars each have their words below them; of more, the first and the last."""
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Privacy report: {title}</title>
 <style>
@@ -83,7 +85,7 @@ def _page(proved: Proofs, table: TablePolicy, rows: Mapping[date, int], anonymit
         verdict=verdict,
         proofs="".join(
             f"<tr><td><b>{html.escape(proof.name)}</b><br><small>{html.escape(PROOFS[proof.name])}</small></td>"
-            f'<td class="{"held" if proof.passed else "failed"}">{"holds" if proof.passed else "fails"}</td>'
+            f'<td class="{"held" if proof.passed else "failed"}">{_word(proof)}</td>'
             f"<td>{html.escape(proof.found)}.</td></tr>"
             for proof in proved.proofs
         ),
@@ -94,6 +96,12 @@ def _page(proved: Proofs, table: TablePolicy, rows: Mapping[date, int], anonymit
             for name, column in table.columns.items()
         ),
     )
+
+
+def _word(proof: Proof) -> str:
+    if not proof.passed:
+        return "fails"
+    return "informs" if proof.name == "over_time" else "holds"
 
 
 def _by_day(rows: Mapping[date, int]) -> str:
@@ -131,7 +139,12 @@ def _bars(bars: Sequence[tuple[str, int]], *, marked: int = 0) -> str:
         place = f'x="{number * width:.1f}" y="{_HEIGHT - height:.1f}" width="{width * 0.9:.1f}" height="{height:.1f}"'
         colour = "#a31515" if number < marked else "#3b6ea5"
         drawn.append(f'<rect {place} fill="{colour}"><title>{html.escape(label)}: {count:,}</title></rect>')
-    words = f'<text y="{_HEIGHT + 18}">{html.escape(bars[0][0])}</text>'
-    words += f'<text x="{_WIDTH}" y="{_HEIGHT + 18}" text-anchor="end">{html.escape(bars[-1][0])}</text>'
-    highest_bar = f'<text x="{_WIDTH}" y="12" text-anchor="end" fill="#666">highest: {highest:,}</text>'
-    return f'<svg viewBox="0 -4 {_WIDTH} {_HEIGHT + 30}" font-size="13">{"".join(drawn)}{words}{highest_bar}</svg>'
+    labelled = bars if len(bars) <= _LABELLED else [bars[0], bars[-1]]
+    for number, (label, count) in enumerate(labelled):
+        if len(bars) <= _LABELLED:
+            label, place, anchor = f"{label}: {count:,}", (number + 0.45) * width, "middle"
+        else:
+            place, anchor = number * _WIDTH, "end" if number else "start"
+        drawn.append(f'<text x="{place:.1f}" y="{_HEIGHT + 18}" text-anchor="{anchor}">{html.escape(label)}</text>')
+    drawn.append(f'<text x="{_WIDTH}" y="-8" text-anchor="end" fill="#666">highest: {highest:,}</text>')
+    return f'<svg viewBox="0 -24 {_WIDTH} {_HEIGHT + 50}" font-size="13">{"".join(drawn)}</svg>'
