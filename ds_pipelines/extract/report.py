@@ -136,15 +136,14 @@ def _bars(bars: Sequence[tuple[str, int]], *, marked: int = 0) -> str:
     drawn = []
     for number, (label, count) in enumerate(bars):
         height = _HEIGHT * count / highest
-        place = f'x="{number * width:.1f}" y="{_HEIGHT - height:.1f}" width="{width * 0.9:.1f}" height="{height:.1f}"'
+        box = f'x="{number * width:.1f}" y="{_HEIGHT - height:.1f}" width="{width * 0.9:.1f}" height="{height:.1f}"'
         colour = "#a31515" if number < marked else "#3b6ea5"
-        drawn.append(f'<rect {place} fill="{colour}"><title>{html.escape(label)}: {count:,}</title></rect>')
-    labelled = bars if len(bars) <= _LABELLED else [bars[0], bars[-1]]
-    for number, (label, count) in enumerate(labelled):
-        if len(bars) <= _LABELLED:
-            label, place, anchor = f"{label}: {count:,}", (number + 0.45) * width, "middle"
-        else:
-            place, anchor = number * _WIDTH, "end" if number else "start"
+        drawn.append(f'<rect {box} fill="{colour}"><title>{html.escape(label)}: {count:,}</title></rect>')
+    if len(bars) <= _LABELLED:
+        words = [(f"{label}: {count:,}", (n + 0.45) * width, "middle") for n, (label, count) in enumerate(bars)]
+    else:
+        words = [(bars[0][0], 0.0, "start"), (bars[-1][0], float(_WIDTH), "end")]
+    for label, place, anchor in words:
         drawn.append(f'<text x="{place:.1f}" y="{_HEIGHT + 18}" text-anchor="{anchor}">{html.escape(label)}</text>')
     drawn.append(f'<text x="{_WIDTH}" y="-8" text-anchor="end" fill="#666">highest: {highest:,}</text>')
     return f'<svg viewBox="0 -24 {_WIDTH} {_HEIGHT + 50}" font-size="13">{"".join(drawn)}</svg>'
