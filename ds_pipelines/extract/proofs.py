@@ -157,6 +157,8 @@ def foreign_keys(references: References) -> Proof:
         "values compared": compared, "values that lead nowhere": missing,
     }  # fmt: skip
     words = f"{len(followed)} hold in the extract, {len(outside)} lead to what is not in it"
+    if not followed and not unlike and not outside:
+        words = "The table has none"
     if unlike:
         named = ", ".join(f"{', '.join(key.columns)} to {key.parent}" for key in unlike)
         words += f"; treated otherwise than what they refer to: {named}"

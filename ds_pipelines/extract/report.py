@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from ds_pipelines.evidence import ResidualRisk
     from ds_pipelines.extract.anonymity import Anonymity
     from ds_pipelines.extract.policy import TablePolicy
-    from ds_pipelines.extract.proofs import Proofs
+    from ds_pipelines.extract.proofs import Proof, Proofs
     from ds_pipelines.settings import Settings
 
 _WIDTH, _HEIGHT = 800, 160
+_LABELLED = 5
+"""Up to so many bars each have their words below them; of more, the first and the last."""
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Privacy report: {title}</title>
 <style>
@@ -95,7 +97,7 @@ def _page(proved: Proofs, table: TablePolicy, measured: Measured) -> str:
         verdict=verdict,
         proofs="".join(
             f"<tr><td><b>{html.escape(proof.name)}</b><br><small>{html.escape(PROOFS[proof.name])}</small></td>"
-            f'<td class="{"held" if proof.passed else "failed"}">{"holds" if proof.passed else "fails"}</td>'
+            f'<td class="{"held" if proof.passed else "failed"}">{_word(proof)}</td>'
             f"<td>{html.escape(proof.found)}.</td></tr>"
             for proof in proved.proofs
         ),
@@ -124,6 +126,12 @@ def _risk(table: TablePolicy, residual: ResidualRisk | None) -> str:
         "does not know, nothing finds by name.</p>"
         f"<table><tr><th>Written as</th><th>Masked in their own row</th><th>Anywhere</th></tr>{lines}</table>"
     )
+
+
+def _word(proof: Proof) -> str:
+    if not proof.passed:
+        return "fails"
+    return "informs" if proof.name == "over_time" else "holds"
 
 
 def _by_day(rows: Mapping[date, int]) -> str:
@@ -158,10 +166,14 @@ def _bars(bars: Sequence[tuple[str, int]], *, marked: int = 0) -> str:
     drawn = []
     for number, (label, count) in enumerate(bars):
         height = _HEIGHT * count / highest
-        place = f'x="{number * width:.1f}" y="{_HEIGHT - height:.1f}" width="{width * 0.9:.1f}" height="{height:.1f}"'
+        box = f'x="{number * width:.1f}" y="{_HEIGHT - height:.1f}" width="{width * 0.9:.1f}" height="{height:.1f}"'
         colour = "#a31515" if number < marked else "#3b6ea5"
-        drawn.append(f'<rect {place} fill="{colour}"><title>{html.escape(label)}: {count:,}</title></rect>')
-    words = f'<text y="{_HEIGHT + 18}">{html.escape(bars[0][0])}</text>'
-    words += f'<text x="{_WIDTH}" y="{_HEIGHT + 18}" text-anchor="end">{html.escape(bars[-1][0])}</text>'
-    highest_bar = f'<text x="{_WIDTH}" y="12" text-anchor="end" fill="#666">highest: {highest:,}</text>'
-    return f'<svg viewBox="0 -4 {_WIDTH} {_HEIGHT + 30}" font-size="13">{"".join(drawn)}{words}{highest_bar}</svg>'
+        drawn.append(f'<rect {box} fill="{colour}"><title>{html.escape(label)}: {count:,}</title></rect>')
+    if len(bars) <= _LABELLED:
+        words = [(f"{label}: {count:,}", (n + 0.45) * width, "middle") for n, (label, count) in enumerate(bars)]
+    else:
+        words = [(bars[0][0], 0.0, "start"), (bars[-1][0], float(_WIDTH), "end")]
+    for label, place, anchor in words:
+        drawn.append(f'<text x="{place:.1f}" y="{_HEIGHT + 18}" text-anchor="{anchor}">{html.escape(label)}</text>')
+    drawn.append(f'<text x="{_WIDTH}" y="-8" text-anchor="end" fill="#666">highest: {highest:,}</text>')
+    return f'<svg viewBox="0 -24 {_WIDTH} {_HEIGHT + 50}" font-size="13">{"".join(drawn)}</svg>'
