@@ -11,7 +11,7 @@ lone surrogates in text.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -34,16 +34,21 @@ from ds_pipelines.extract.types import DIGITS, FRACTION, Carried, carried
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from ds_pipelines.extract.catalogue import LiveTables
+    from ds_pipelines.extract.catalogue import Index, LiveTables
     from ds_pipelines.extract.policy import Policy, TablePolicy
     from ds_pipelines.settings import Settings
 
 BATCH_BYTES = 4 << 20
 """Large enough that the work per batch does not show, small enough that memory stays flat."""
 STATEMENT_SECONDS = 600
+LOCK_SECONDS = 5
+IDLE_SECONDS = 60
 CONNECT_SECONDS = 10
 _SESSION = {
     "statement_timeout": f"{STATEMENT_SECONDS}s",
+    # Who waits for a lock makes others wait behind it, and who idles in a transaction holds vacuum back.
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
     "row_security": "off",  # an error, where it would hide rows
     # How values are printed must not depend on how the role, the database or the server is set up.
     "client_encoding": "UTF8",
@@ -52,6 +57,7 @@ _SESSION = {
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "xmloption": "content",
+    "standard_conforming_strings": "on",
 }
 
 _FOREIGN_KEYS = """
@@ -182,14 +188,56 @@ class Source:
             SourceRefusedError: the role may not read it, it took too long, or the connection was lost.
             UnreadableValueError: a value cannot be represented exactly.
         """
+        yield from self.frames(table, self.rows_of(table, since, until), batch_bytes=batch_bytes)
+
+    def frames(self, table: Readable, rows: str, *, batch_bytes: int = BATCH_BYTES) -> Iterator[pl.DataFrame]:
+        """The visible columns of some rows of a table, in batches; `rows` is SQL from FROM on, made by `rows_of`.
+
+        Raises:
+            SourceRefusedError, UnreadableValueError: as `batches`.
+        """
         try:
             with self._connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
-                cursor.execute(self._select(table, since, until))
+                cursor.execute(f"{_select(table)} {rows}")
                 for batch in cursor.fetch_record_batch():
                     yield _exact(batch, table)
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
+
+    @contextmanager
+    def moment(self, table: Readable) -> Iterator[str]:
+        """All that is read inside is as it was at one moment: what the database had seen by then, as a pg_snapshot.
+
+        Meanwhile vacuum keeps what has changed since. So be brief.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
+        self.tell(table, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            [(seen,)] = self.answer(table, "SELECT pg_current_snapshot()::text")
+            yield str(seen)
+        finally:
+            with suppress(SourceRefusedError):
+                self.tell(table, "ROLLBACK")  # nothing was written; and it ends a failed transaction as well
+
+    def tell(self, table: Readable, command: str) -> None:
+        """Gives a command that has no answer.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(command)
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
+
+    def indexes(self, schema: str, table: str) -> list[Index]:
+        """The indexes by which a table's rows can be had in their order; none of a table with heirs, nor of a view."""
+        with self._connection.cursor() as cursor:
+            return catalogue.indexes(cursor, schema, table)
 
     def quantiles(self, table: Readable, column: str, shares: Sequence[float]) -> list[Decimal] | None:
         """For each share the lowest of a column's finite numbers that so many are not above; None if it has none.
@@ -197,13 +245,13 @@ class Source:
         Raises:
             SourceRefusedError: as `batches`.
         """
-        name = _quoted(column)
+        name = quoted(column)
         finite = f" FILTER (WHERE {name} < 'infinity' AND {name} > '-infinity')"
         if table.columns[column].family == "integer":
             finite = ""
         wanted = ", ".join(str(share) for share in shares)
         found = f"percentile_disc(ARRAY[{wanted}]::float8[]) WITHIN GROUP (ORDER BY {name}){finite}::text[]"
-        [(values,)] = self._answer(table, f"SELECT {found} {self._rows(table)}")
+        [(values,)] = self.answer(table, f"SELECT {found} {self.rows_of(table)}")
         return None if values is None else [Decimal(value) for value in values]
 
     def frequent(self, table: Readable, column: str, least: int) -> list[str]:
@@ -212,13 +260,18 @@ class Source:
         Raises:
             SourceRefusedError: as `batches`.
         """
-        value = table.columns[column].sql.format(_quoted(column))
+        value = table.columns[column].sql.format(quoted(column))
         person = table.policy.person
-        counted = f"count(DISTINCT {_quoted(person)})" if person else "count(*)"
-        query = f"SELECT {value} AS v {self._rows(table)} GROUP BY 1 HAVING {counted} >= {least:d}"
-        return sorted(value for (value,) in self._answer(table, query) if value is not None)
+        counted = f"count(DISTINCT {quoted(person)})" if person else "count(*)"
+        query = f"SELECT {value} AS v {self.rows_of(table)} GROUP BY 1 HAVING {counted} >= {least:d}"
+        return sorted(value for (value,) in self.answer(table, query) if value is not None)
 
-    def _answer(self, table: Readable, query: str) -> list[tuple[Any, ...]]:
+    def answer(self, table: Readable, query: str) -> list[tuple[Any, ...]]:
+        """What a query about a table says.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(query)
@@ -226,30 +279,24 @@ class Source:
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
 
-    def _select(self, table: Readable, since: date | None, until: date | None) -> str:
-        """The query; instants are literals, because a statement with parameters cannot be read by COPY."""
-        selected = [_expression(name, how) for name, how in table.columns.items()]
-        selected += [how.refuses.format(_quoted(name)) for name, how in table.columns.items() if how.refuses]
-        aliased = ", ".join(f"{expression} AS c{number}" for number, expression in enumerate(selected))
-        return f"SELECT {aliased} {self._rows(table, since, until)}"
-
-    def _rows(self, table: Readable, since: date | None = None, until: date | None = None) -> str:
-        conditions = []
+    def rows_of(self, table: Readable, since: date | None = None, until: date | None = None, *more: str) -> str:
+        """SQL for the rows of some days that also meet conditions; instants are literals, because COPY takes none."""
+        conditions = list(more)
         if table.apart:
-            apart = ", ".join(f"{_literal(_qualified(table.schema, name))}::regclass" for name in table.apart)
+            apart = ", ".join(f"{literal(qualified(table.schema, name))}::regclass" for name in table.apart)
             conditions.append(f"tableoid NOT IN ({apart})")
         if (by_day := table.policy.by_day) is None:
             since = until = None
         told_by = table.columns.get(by_day or "")
         is_date = told_by is not None and told_by.family == "date"
-        day = _quoted(by_day or "")
+        day = quoted(by_day or "")
         if since is not None:
             start = f"DATE '{since}'" if is_date else f"TIMESTAMPTZ '{self._settings.bounds(since)[0].isoformat()}'"
             conditions.append(f"{day} >= {start}")
         if until is not None:
             end = f"DATE '{until}' + 1" if is_date else f"TIMESTAMPTZ '{self._settings.bounds(until)[1].isoformat()}'"
             conditions.append(f"{day} < {end}")
-        rows = f"FROM {_qualified(table.schema, table.policy.name)}"
+        rows = f"FROM {qualified(table.schema, table.policy.name)}"
         return rows + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
 
 
@@ -289,15 +336,25 @@ def live_tables(settings: Settings, schema: str = "public") -> LiveTables:
         return source.live_tables(schema)
 
 
-def _quoted(identifier: str) -> str:
+def _select(table: Readable) -> str:
+    """What is selected of a table: its columns, and then whether a value would be changed in passing."""
+    selected = [_expression(name, how) for name, how in table.columns.items()]
+    selected += [how.refuses.format(quoted(name)) for name, how in table.columns.items() if how.refuses]
+    return "SELECT " + ", ".join(f"{expression} AS c{number}" for number, expression in enumerate(selected))
+
+
+def quoted(identifier: str) -> str:
+    """An identifier in SQL."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _qualified(schema: str, table: str) -> str:
-    return f"{_quoted(schema)}.{_quoted(table)}"
+def qualified(schema: str, table: str) -> str:
+    """A table in SQL."""
+    return f"{quoted(schema)}.{quoted(table)}"
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """A text in SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -306,7 +363,7 @@ def _expression(name: str, how: Carried) -> str:
 
     The driver gives NUMERIC as text, and making and parsing that took half of the time of reading.
     """
-    value = how.sql.format(_quoted(name))
+    value = how.sql.format(quoted(name))
     if not _counted(how):
         return value
     counted = f"({value} * {10**how.dtype.scale})::bigint"  # type: ignore[attr-defined]
