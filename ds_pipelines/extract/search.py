@@ -67,14 +67,23 @@ class Search:
         self.patterned: set[str] = set()
         """Some of the texts that could hold what a pattern finds."""
         self._guilty: dict[str, set[str]] = {}
+        self._found_before: dict[str, int] = {}
 
     @property
     def found(self) -> dict[str, int]:
         """How many texts hold what identifies somebody, by column."""
-        return {name: len(texts) for name, texts in self._guilty.items()}
+        found = {name: len(texts) for name, texts in self._guilty.items()}
+        return found | {name: max(count, found.get(name, 0)) for name, count in self._found_before.items()}
 
-    def add(self, read: pl.DataFrame, rows: pl.DataFrame, source: Source) -> None:
-        """Takes a batch as it was read and as it is to be published."""
+    def go_on(self, found: Mapping[str, int]) -> None:
+        """Takes over what an interrupted search had found."""
+        self._found_before |= found
+
+    def add(self, read: pl.DataFrame | None, rows: pl.DataFrame, source: Source | None) -> None:
+        """Takes a batch as it was read, unless it was compared with that before, and as it is to be published.
+
+        `source` is where people are looked up when there are many texts; None: later.
+        """
         batch: dict[str, set[str]] = {}
         for name, column in self._table.visible.items():
             if rows.schema[name] != pl.String or isinstance(column.treatment, Pseudonym):
@@ -88,8 +97,9 @@ class Search:
                 held = self._texts.setdefault(name, set())
                 self._characters += sum(map(len, new - held))
                 held |= new
-        self._own(read, batch)
-        if self._characters > HELD_CHARACTERS:
+        if read is not None:
+            self._own(read, batch)
+        if source is not None and self._characters > HELD_CHARACTERS:
             self.flush(source)
 
     def flush(self, source: Source) -> None:

@@ -11,11 +11,11 @@ lone surrogates in text.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
@@ -109,6 +109,9 @@ class ForeignKey:
     columns: tuple[str, ...]
     parent: str
     parent_columns: tuple[str, ...]
+
+
+S = TypeVar("S", bound="Source")
 
 
 class Source:
@@ -300,14 +303,19 @@ class Source:
         return rows + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
 
 
-@contextmanager
-def connect(role: postgres.Role, settings: Settings) -> Iterator[Source]:
+def connect(role: postgres.Role, settings: Settings) -> AbstractContextManager[Source]:
     """A read-only session that names itself, and gives up on a statement after ten minutes.
 
     Raises:
         DatabaseUnreachableError: nobody answers, or the role is refused.
         ClusterError, DiskFullError: the embedded database cannot be started.
     """
+    return connect_as(Source, role, settings)
+
+
+@contextmanager
+def connect_as(kind: type[S], role: postgres.Role, settings: Settings) -> Iterator[S]:
+    """As `connect`, by a kind of source."""
     own = getattr(settings, f"{role}_url") is not None
     url = postgres.libpq_url(postgres.url(role, settings))
     if "connect_timeout=" not in url:
@@ -323,7 +331,7 @@ def connect(role: postgres.Role, settings: Settings) -> Iterator[Source]:
             session = _SESSION | {"application_name": f"ds-pipelines {role}"}
             chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in session.items())
             cursor.execute(f"SELECT {chosen}")
-        yield Source(connection, role, settings)
+        yield kind(connection, role, settings)
 
 
 def live_tables(settings: Settings, schema: str = "public") -> LiveTables:
