@@ -100,7 +100,7 @@ class Nursery:
     def __init__(self, settings: Settings) -> None:
         variables = settings.as_environment() | {"DS_EXTRACT_URL": postgres.url("extract", settings)}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=(settings.home.parent / "nursery.log").open("w"),
+            [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             text=True, env=environment(**variables),
         )  # fmt: skip
         assert self.said() == "ready"
@@ -155,7 +155,8 @@ def change(settings: Settings, stop: threading.Event, seed: int) -> None:
     """Inserts, changes, moves to another moment and deletes, in transactions of which some take long to commit."""
     chance = random.Random(seed)
     first = settings.bounds(settings.first_day)[0]
-    insert = "INSERT INTO visits SELECT nextval('chaos.visit_ids'), %(at)s + n * interval '1 second', 0 FROM generate_series(1, 3) n"
+    at = "%(at)s + n * interval '1 second'"
+    insert = f"INSERT INTO visits SELECT nextval('chaos.visit_ids'), {at}, 0 FROM generate_series(1, 3) AS n"
     commands = (
         insert,
         "UPDATE visits SET amount = amount + 1 WHERE visit_id BETWEEN %(id)s AND %(id)s + 4",
@@ -201,9 +202,9 @@ def require_equal(settings: Settings) -> int:
 
 def end_sessions(settings: Settings) -> None:
     """Ends the extract's sessions, as a database does that goes down."""
-    with closing(psycopg2.connect(postgres.cluster("production", settings).url("shop", "postgres"))) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'extract'")
+    url = postgres.cluster("production", settings).url("shop", "postgres")
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'extract'")
 
 
 def test_what_is_published_is_what_the_database_held_whenever_the_extract_was_killed(
@@ -221,7 +222,8 @@ def test_what_is_published_is_what_the_database_held_whenever_the_extract_was_ki
             if number % 3 == 2:
                 end_sessions(settings)
             else:
-                os.kill(child, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it was faster
+                    os.kill(child, signal.SIGKILL)
             finished += nursery.said() == "0"
             require_equal(busy)
         nursery.start(spans[0])
