@@ -71,6 +71,7 @@ def extract_days(
     on_day: Callable[[SnapshotManifest], None] | None = None,
     on_proofs: Told | None = None,
     on_harm: Harmed | None = None,
+    only_changes: bool = False,
 ) -> list[SnapshotManifest]:
     """Publishes the rows of each business day from first to last, both included; a day without rows is published empty.
 
@@ -85,6 +86,7 @@ def extract_days(
         on_day: Called once for each day when it is visible.
         on_proofs: Called once with what was proved, be it that a proof failed.
         on_harm: Called once with what was done to production, whatever came of it.
+        only_changes: Whether a day with the same rows as are published of it stays published as it was.
 
     An extract of the same days that was interrupted within a day is gone on with: what it read is not read again, and
     what it published is not published again.
@@ -105,7 +107,9 @@ def extract_days(
     published: list[SnapshotManifest] = []
     with _making(publication, settings, on_proofs, on_harm, first=first, last=last) as making:
         for days in _windows(first, last):
-            manifests = making.published_before(days) or making.published(making.of_days(days))
+            manifests = making.published_before(days) or making.published(
+                making.of_days(days), only_changes=only_changes
+            )
             published += manifests
             if on_day is not None:
                 for manifest in manifests:
@@ -157,14 +161,27 @@ class _Making:
         manifests = [self.publication.store.manifest(self.publication.table.name, day) for day in days]
         return manifests if all(done[str(each.day)] == each.digest for each in manifests) else []
 
-    def published(self, staged: Mapping[date, Staged]) -> list[SnapshotManifest]:
+    def published(self, staged: Mapping[date, Staged], *, only_changes: bool = False) -> list[SnapshotManifest]:
         """Proves what was staged, and makes it visible."""
         self.examination.prove({day: each.written for day, each in staged.items()})
         self.counted.prove()
         manifests = [self.publication.manifest(day, each) for day, each in staged.items()]
-        self.stage.publish(manifests)
+        known = self._equal_to(manifests) if only_changes else {}
+        self.stage.publish([manifest for manifest in manifests if manifest.day not in known])
+        manifests = [known.get(manifest.day, manifest) for manifest in manifests]
         self.unfinished.done({str(manifest.day): manifest.digest for manifest in manifests})
         return manifests
+
+    def _equal_to(self, manifests: list[SnapshotManifest]) -> dict[date, SnapshotManifest]:
+        """What is published with the same rows under the same policy and secret, by day."""
+        table = self.publication.table.name
+        known = {each.day: each for each in self.publication.store.manifests(table)}
+        same = ("logical_digest", "policy_digest", "key_id", "erased_rows")
+        return {
+            each.day: known[each.day]
+            for each in manifests
+            if each.day in known and all(getattr(each, name) == getattr(known[each.day], name) for name in same)
+        }
 
     def of_days(self, days: list[date]) -> dict[date, Staged]:
         """Stages some consecutive days: together if they are small, else each by itself."""
