@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from ds_pipelines.errors import HeldBackError
+from ds_pipelines.errors import HeldBackError, SourceRefusedError
 from ds_pipelines.extract.harm import Harm, Look, latency
 
 if TYPE_CHECKING:
@@ -157,11 +157,9 @@ class Pace:
             self.notes.append(words)
 
     def _probes(self) -> list[float]:
-        import psycopg2
-
         try:
             return [self._pulse.probe() for _ in range(PROBES)]
-        except psycopg2.Error:  # the database may be what ended the extract
+        except SourceRefusedError:  # the database may be what ended the extract
             return []
 
     def _wait(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ds_pipelines import postgres
+from ds_pipelines.errors import SourceRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,27 +47,36 @@ class Beat:
 
 
 class Pulse:
-    """Looks at a database; made by `open_pulse`."""
+    """Looks at a database; made by `open_pulse`. A look that fails raises SourceRefusedError."""
 
-    def __init__(self, connection: Any) -> None:
-        self._cursor = connection.cursor()
-        self._cursor.execute(_SEES)
-        [(self.sees,)] = self._cursor.fetchall()
+    def __init__(self, connection: Any, role: postgres.Role) -> None:
+        self._cursor, self._role = connection.cursor(), role
+        [(self.sees,)] = self._ask(_SEES)
         """Whether what others do is visible."""
 
     def probe(self) -> float:
         """How long a small query takes now, in milliseconds."""
         began = time.perf_counter()
-        self._cursor.execute(_PROBE)
-        self._cursor.fetchall()
+        self._ask(_PROBE)
         return (time.perf_counter() - began) * 1_000
 
     def beat(self) -> Beat:
         """One look."""
         latency = min(self.probe(), self.probe())  # our own threads may have held one up
-        self._cursor.execute(_OTHERS)
-        [(active, waiting, lag)] = self._cursor.fetchall()
+        [(active, waiting, lag)] = self._ask(_OTHERS)
         return Beat(latency, int(active), int(waiting), float(lag or 0))
+
+    def _ask(self, query: str) -> list[tuple[Any, ...]]:
+        import psycopg2
+
+        try:
+            self._cursor.execute(query)
+            return list(self._cursor.fetchall())
+        except psycopg2.Error:
+            reason = "a look at it failed, or the server ended the connection"
+            raise SourceRefusedError(
+                "pg_stat_activity", self._role, reason, "Try again; the server's log has more."
+            ) from None
 
 
 @contextmanager
@@ -80,4 +90,4 @@ def open_pulse(role: postgres.Role, settings: Settings) -> Iterator[Pulse]:
         connection.set_session(readonly=True, autocommit=True)
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = '10s'; SET lock_timeout = '1s'")
-        yield Pulse(connection)
+        yield Pulse(connection, role)

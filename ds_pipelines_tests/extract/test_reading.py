@@ -100,7 +100,7 @@ KEYS = {
     "timestamptz": "timestamptz '2025-03-30 00:59:59.999999+00' + n * interval '1 us'",
     "timestamp": "timestamp '0900-01-01' + n * interval '1 day'",
     "numeric(38,37)": "n / 10000000000000000000000000000000000000.0",
-    "numeric": "-n / 7.0",
+    "numeric": "round(-n / 8.0, 3)",
     "time": "time '00:00' + n * interval '1 s'",
 }
 
@@ -132,7 +132,7 @@ def test_chunks_along_a_key_of_any_type_are_the_table_in_its_order(
 
 
 @pytest.mark.parametrize(
-    ("ddl", "rows", "reason"),
+    "case",
     [
         ("visit_id int, at timestamptz NOT NULL, amount int", "all", "no unique index"),
         ("visit_id int UNIQUE, at timestamptz NOT NULL, amount int", "all", "no unique index"),
@@ -145,8 +145,9 @@ def test_chunks_along_a_key_of_any_type_are_the_table_in_its_order(
     ],
 )
 def test_a_table_that_cannot_be_walked_along_is_read_by_one_statement_and_that_is_said(
-    place: Settings, sql: Any, tmp_path: Path, ddl: str, rows: str, reason: str
+    place: Settings, sql: Any, tmp_path: Path, case: tuple[str, str, str]
 ) -> None:
+    ddl, rows, reason = case
     sql(f"CREATE TABLE visits ({ddl}); INSERT INTO visits VALUES (1, '{place.first_day} 12:00+00', 1)")
     path = policy_file(tmp_path / "policies", VISITS, schema=sql.schema, rows=rows)
     settings = place.model_copy(update={"policies": path.parent})
@@ -200,9 +201,10 @@ def test_an_interrupted_extract_is_gone_on_with_behind_its_last_chunk(
     visits: Settings, sql: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     day = visits.first_day
-    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patched:
         first = after_turn(patched, 3, killed)
-        extract_day("visits", day, visits)
+        with pytest.raises(InterruptedError):
+            extract_day("visits", day, visits)
     second = after_turn(monkeypatch, -1, killed)
     manifest = extract_day("visits", day, visits)
     assert first == [CHUNK] * 3
@@ -216,9 +218,10 @@ def test_a_table_of_current_state_is_gone_on_with_too(
 ) -> None:
     path = policy_file(tmp_path / "other", VISITS, schema=sql.schema, rows="all")
     settings = visits.model_copy(update={"policies": path.parent})
-    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patched:
         first = after_turn(patched, 4, killed)
-        extract_state("visits", settings)
+        with pytest.raises(InterruptedError):
+            extract_state("visits", settings)
     second = after_turn(monkeypatch, -1, killed)
     assert extract_state("visits", settings).rows == ROWS == sum(first) + sum(second)
 
@@ -241,9 +244,10 @@ def test_days_that_an_interrupted_extract_has_published_are_not_read_again(
 
 
 def interrupted(visits: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patched:
         after_turn(patched, 3, killed)
-        extract_day("visits", visits.first_day, visits)
+        with pytest.raises(InterruptedError):
+            extract_day("visits", visits.first_day, visits)
     return list((visits.home / "unfinished").glob("visits/*"))
 
 
@@ -289,7 +293,8 @@ def test_what_was_read_otherwise_is_read_anew(visits: Settings, monkeypatch: pyt
     else:
         tombstones.load(visits, make=True).keyed().adding("identifier", ["5"]).save(visits)
     read = after_turn(monkeypatch, -1, killed)
-    assert sum(read) == extract_day("visits", visits.first_day, visits).rows
+    manifest = extract_day("visits", visits.first_day, visits)
+    assert sum(read) == manifest.rows
 
 
 def test_rows_that_failed_a_proof_are_read_anew(place: Settings, sql: Any, tmp_path: Path, small_chunks: None) -> None:
@@ -317,9 +322,10 @@ def test_what_named_somebody_before_the_interruption_still_fails_the_proof(
     }  # fmt: skip
     path = policy_file(tmp_path / "policies", columns, schema=sql.schema, rows="all")
     settings = place.model_copy(update={"policies": path.parent})
-    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+    with monkeypatch.context() as patched:
         after_turn(patched, 3, killed)
-        extract_state("visits", settings)
+        with pytest.raises(InterruptedError):
+            extract_state("visits", settings)
     with pytest.raises(ProofFailedError, match=r"column note \(1 texts\)"):
         extract_state("visits", settings)
 
@@ -358,10 +364,10 @@ def test_a_session_that_the_server_ends_is_told_and_gone_on_with(
 ) -> None:
     from ds_pipelines_tests.chaos.test_changes import end_sessions
 
-    with monkeypatch.context() as patched, pytest.raises(Exception) as told:  # noqa: PT011 — either session may notice
+    with monkeypatch.context() as patched:
         after_turn(patched, 3, lambda: end_sessions(settings))
-        extract_day("visits", visits.first_day, visits)
-    assert isinstance(told.value, SourceRefusedError)
+        with pytest.raises(SourceRefusedError):
+            extract_day("visits", visits.first_day, visits)
     read = after_turn(monkeypatch, -1, killed)
     manifest = extract_day("visits", visits.first_day, visits)
     assert sum(read) == manifest.rows - 3 * CHUNK
