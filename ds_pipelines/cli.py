@@ -133,6 +133,30 @@ def extract_table(
 
 
 @extract.command()
+def together(
+    tables: Annotated[list[str] | None, typer.Argument(help="Tables of the policy; by default all.")] = None,
+    since: Annotated[str | None, typer.Option(help="First day of tables by day; by default the newest.")] = None,
+    until: Annotated[str | None, typer.Option(help="Last day; by default the first.")] = None,
+) -> None:
+    """Extract tables as they all were at one moment, where the policy says `consistency: snapshot`.
+
+    Example: ds-pipelines extract together orders customers --since 2025-03-01
+    """
+    from ds_pipelines.extract.pace import polite
+    from ds_pipelines.extract.together import extract_together
+
+    settings = load_settings()
+    polite()
+    first = settings.require_day(since) if since else None
+    last = settings.require_day(until) if until else None
+    done = extract_together(tables or [], settings, first=first, last=last)
+    for manifest in done.manifests:
+        typer.echo(f"{manifest.table} {manifest.day}: {manifest.rows:,} rows, {manifest.digest[:12]}")
+    if done.warning:
+        typer.echo(done.warning, err=True)
+
+
+@extract.command()
 def pause() -> None:
     """Stop all reading of production at the next chunk, until `extract resume`.
 

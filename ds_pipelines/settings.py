@@ -100,6 +100,10 @@ class Settings(BaseSettings):
         timedelta(minutes=5),
         description="How long an extract waits for a replica that is behind; then it reads production.",
     )
+    snapshot_limit: timedelta = Field(
+        timedelta(minutes=10),
+        description="How long one moment is held open where a policy asks for `consistency: snapshot`.",
+    )
     extract_hours: str | None = Field(
         None, description="When the extract may read, by the business's clock, as 20:00-06:00; unset: always."
     )

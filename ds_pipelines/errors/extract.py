@@ -168,3 +168,13 @@ class UnnamedDaysError(DsPipelinesError):
             f"There is nothing of table {table!r} to reconcile: expected published days. "
             f"Extract it first: `ds-pipelines extract {table} --since …`."
         )
+
+
+class ConsistencyError(DsPipelinesError):
+    """Tables are to be extracted together, and the policy does not ask for one moment."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} does not ask for tables to be read at one moment: expected `consistency: snapshot` beside "
+            "`schema`. Add it, or extract each table by itself."
+        )

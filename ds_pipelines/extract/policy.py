@@ -206,6 +206,9 @@ class Policy(_Model):
 
     version: Literal[1]
     database_schema: str = Field("public", alias="schema", min_length=1)
+    consistency: Literal["chunks", "snapshot"] = Field(
+        "chunks", description="Whether tables are read chunk by chunk, or what is extracted together at one moment"
+    )
     tables: dict[str, TablePolicy] = Field(min_length=1)
 
     @model_validator(mode="before")
@@ -288,7 +291,8 @@ def to_yaml(policy: Policy) -> str:
             **{name: plain(value) for name, value in options.items()},
             "columns": columns,
         }
-    content = {"version": policy.version, "schema": policy.database_schema, "tables": tables}
+    content: dict[str, Any] = {"version": policy.version, "schema": policy.database_schema}
+    content |= policy.model_dump(include={"consistency"}, exclude_defaults=True) | {"tables": tables}
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=120)
     if any(rare in text for rare in _BREAKS):
         text = yaml.safe_dump(content, allow_unicode=False, sort_keys=False, width=120)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 WINDOW_DAYS = 100
 """How many days are read together."""
+ONE_MOMENT = "the policy asks for one moment (consistency: snapshot)"
 HELD_ROWS = 200_000
 """Rows of a window that are held in memory; if there are more, its days are read one by one."""
 
@@ -72,6 +73,7 @@ def extract_days(
     on_proofs: Told | None = None,
     on_harm: Harmed | None = None,
     only_changes: bool = False,
+    at: str | None = None,
 ) -> list[SnapshotManifest]:
     """Publishes the rows of each business day from first to last, both included; a day without rows is published empty.
 
@@ -87,6 +89,7 @@ def extract_days(
         on_proofs: Called once with what was proved, be it that a proof failed.
         on_harm: Called once with what was done to production, whatever came of it.
         only_changes: Whether a day with the same rows as are published of it stays published as it was.
+        at: The exported moment as of which to read; None: any.
 
     An extract of the same days that was interrupted within a day is gone on with: what it read is not read again, and
     what it published is not published again.
@@ -105,7 +108,7 @@ def extract_days(
     if last < first:
         raise UnknownDayError(str(last), str(first), str(settings.last_extractable_day()))
     published: list[SnapshotManifest] = []
-    with _making(publication, settings, on_proofs, on_harm, first=first, last=last) as making:
+    with _making(publication, settings, on_proofs, on_harm, first=first, last=last, at=at) as making:
         for days in _windows(first, last):
             manifests = making.published_before(days) or making.published(
                 making.of_days(days), only_changes=only_changes
@@ -119,7 +122,12 @@ def extract_days(
 
 @publishing
 def extract_state(
-    table: str, settings: Settings, on_proofs: Told | None = None, on_harm: Harmed | None = None
+    table: str,
+    settings: Settings,
+    on_proofs: Told | None = None,
+    on_harm: Harmed | None = None,
+    *,
+    at: str | None = None,
 ) -> SnapshotManifest:
     """Publishes a whole table as it is now, under the business's today: never under an earlier day.
 
@@ -130,7 +138,7 @@ def extract_state(
     publication = prepare(table, settings)
     if publication.table.by_day is not None:
         raise RowsOfError(table, by_day=True)
-    with _making(publication, settings, on_proofs, on_harm) as making:
+    with _making(publication, settings, on_proofs, on_harm, at=at) as making:
         [manifest] = making.published({settings.now().date(): making.streamed(None)})
     return manifest
 
@@ -282,6 +290,7 @@ def _making(
     *,
     first: date | None = None,
     last: date | None = None,
+    at: str | None = None,
 ) -> Iterator[_Making]:
     """Everything that an extract needs; afterwards, what was proved is told and reported."""
     policy, table = publication.policy, publication.table.name
@@ -292,7 +301,8 @@ def _making(
         readable = production.session.readable(policy, table)
         decisions = fitted(policy, readable, production.session, settings)
         readable = replace(readable, policy=decisions)
-        way = walk(production.session, policy, readable)
+        production.session.at = at
+        way = walk(production.session, policy, readable) if policy.consistency == "chunks" and not at else ONE_MOMENT
         made_by = publication.pseudonyms
         empty = transform(pl.DataFrame(schema=readable.dtypes), decisions, made_by, zone=publication.zone)
         unlike = [name for name, column in publication.table.visible.items() if isinstance(column.treatment, Pseudonym)]
@@ -301,7 +311,7 @@ def _making(
             table,
             f"{first} {last}",
             privacy=publication.privacy(decisions),
-            source=production.told(readable, way),
+            source=f"{production.told(readable, way)} {at}",
         ) as unfinished:
             examination = Examination(
                 policy, readable, production.second, schema=empty.schema, pseudonyms=made_by, store=publication.store,

@@ -118,6 +118,8 @@ class Source:
     """One read-only session of a role; made by `connect`."""
 
     def __init__(self, connection: adbc.Connection, role: postgres.Role, settings: Settings) -> None:
+        self.at: str | None = None
+        """The exported moment as of which `moment` reads; None: the one at which it begins."""
         self._connection = connection
         self._role = role
         self._settings = settings
@@ -219,11 +221,30 @@ class Source:
         """
         self.tell(table, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
+            if self.at is not None:
+                self.tell(table, f"SET TRANSACTION SNAPSHOT {literal(self.at)}")
             [(seen,)] = self.answer(table, "SELECT pg_current_snapshot()::text")
             yield str(seen)
         finally:
             with suppress(SourceRefusedError):
                 self.tell(table, "ROLLBACK")  # nothing was written; and it ends a failed transaction as well
+
+    @contextmanager
+    def exported(self, seconds: int) -> Iterator[str]:
+        """A moment that other sessions can read as of, for so long at most; its name.
+
+        Raises:
+            SourceRefusedError: the database does not answer.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"SET idle_in_transaction_session_timeout = '{seconds:d}s'")
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute("SELECT pg_export_snapshot()")
+                [(name,)] = cursor.fetchall()
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise SourceRefusedError("pg_export_snapshot", self._role, *_explain(str(error))) from None
+        yield str(name)
 
     def tell(self, table: Readable, command: str) -> None:
         """Gives a command that has no answer.
@@ -444,6 +465,11 @@ def _require_year(series: pl.Series, table: str) -> None:
 
 
 _REASONS = (
+    (
+        'snapshot "',  # … does not exist
+        "the moment that was held for it is over",
+        "Extract fewer tables together, or raise DS_SNAPSHOT_LIMIT.",
+    ),
     ("permission denied", "it lacks the permission", "Grant it SELECT on the table, and USAGE on the schema."),
     ("row-level security", "row-level security would hide rows from it", "Grant the role BYPASSRLS, or read a view."),
     ("has not been populated", "it is a view that was never filled", "Run REFRESH MATERIALIZED VIEW in production."),
