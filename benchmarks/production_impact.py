@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,8 @@ class Load:
     """Transactions a second."""
     p95: float
     """Milliseconds."""
+    extracted: float = 0.0
+    """Rows a second that the extract read meanwhile."""
 
 
 def single_statement(settings: Settings, *, warm: bool) -> dict[str, float]:
@@ -115,6 +117,15 @@ def measure(url: str, seconds: int) -> Load:
     return Load(len(times) / seconds, times[int(0.95 * len(times))] / 1_000)
 
 
+def measure_beside(url: str, seconds: int, settings: Settings) -> Load:
+    """Runs pgbench while an extract reads."""
+    from ds_pipelines.extract.pace import spent_today
+
+    before, began = spent_today(settings).rows, time.monotonic()
+    found = measure(url, seconds)
+    return replace(found, extracted=(spent_today(settings).rows - before) / (time.monotonic() - began))
+
+
 def _pgbench(*arguments: str) -> None:
     from ds_pipelines import postgres
 
@@ -165,11 +176,11 @@ def main() -> None:
         for number in range(chosen.rounds):
             rounds["without"].append(measure(url, chosen.seconds))
             with extracting(settings, polite=True):
-                rounds["paced"].append(measure(url, chosen.seconds))
+                rounds["paced"].append(measure_beside(url, chosen.seconds, settings))
             rounds["without again"].append(measure(url, chosen.seconds))
             if number < 3:
                 with extracting(settings, polite=False, **FULL_SPEED):
-                    rounds["full speed"].append(measure(url, chosen.seconds))
+                    rounds["full speed"].append(measure_beside(url, chosen.seconds, settings))
         idle: dict[str, list[Side]] = {"single_statement": [], "paced": []}
         for _ in range(3):
             for side, found in idle.items():
@@ -192,6 +203,7 @@ def _conclude(rounds: dict[str, list[Load]], idle: dict[str, Side]) -> None:
             "{:.3f} ({:.3f} to {:.3f})".format(*ratios[side, "throughput"]),
             f"{statistics.median(load.p95 for load in found):.2f}",
             "{:.3f} ({:.3f} to {:.3f})".format(*ratios[side, "p95"]),
+            f"{statistics.median(load.extracted for load in found):,.0f}",
         )
         for side, found in rounds.items()
     ]
@@ -205,7 +217,7 @@ def _conclude(rounds: dict[str, list[Load]], idle: dict[str, Side]) -> None:
     conclude(
         "production_impact",
         rows,
-        header=("extract", "pgbench tps", "of without (95 %)", "p95 ms", "of without (95 %)"),
+        header=("extract", "pgbench tps", "of without (95 %)", "p95 ms", "of without (95 %)", "rows/s read"),
         figure=throughput,
         goal=f"throughput >= {THROUGHPUT} x and p95 <= {P95} x, or within two equal runs; idle >= {IDLE} x full speed",
         limit="without again: two equal runs",

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ds_pipelines.errors import SourceRefusedError
-from ds_pipelines.extract.source import literal, quoted
+from ds_pipelines.extract.names import literal, quoted
 from ds_pipelines.extract.types import Carried, carried
 
 if TYPE_CHECKING:

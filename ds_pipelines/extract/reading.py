@@ -20,9 +20,10 @@ from ds_pipelines.errors import DatabaseUnreachableError
 from ds_pipelines.extract import harm as record
 from ds_pipelines.extract import source
 from ds_pipelines.extract.chunks import Position, Walk, settling, walk
+from ds_pipelines.extract.names import literal, qualified
 from ds_pipelines.extract.pace import Pace
 from ds_pipelines.extract.pulse import open_pulse
-from ds_pipelines.extract.source import BATCH_BYTES, Readable, Source, literal, qualified
+from ds_pipelines.extract.source import BATCH_BYTES, STATEMENT_SECONDS, Readable, Source
 from ds_pipelines.extract.stream import ahead
 from ds_pipelines.extract.unfinished import Chunk, Whole
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
 
 CHUNK_SECONDS = 60
-"""A chunk that takes longer is given up: something is wrong with its index."""
+"""A chunk that takes longer is given up: something is wrong with its index, or with the server."""
 _KEPT_ROWS = 1 << 16
 """Of a scan, in one file."""
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -73,6 +74,7 @@ class PacedSource(Source):
         way = walk(self, self.policy, table, since, until)
         if isinstance(way, str):
             self.pace.note(by_one_statement(table, way))
+            self.tell(table, f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
             yield from self.pace.scanned(super().batches(table, since=since, until=until, batch_bytes=batch_bytes))
         else:
             yield from (rows for rows, _, _ in _pieces(way, self.pace, None))

@@ -1,21 +1,20 @@
 """The production database, read by a policy: nothing is selected before the policy was found to fit the live table.
 
-What belongs here: one read-only session, and exact reading in batches. What does not: what the database has and whether
-a policy fits it (`catalogue`), and changing what was read (`transform`).
+What belongs here: one read-only session, and reading in batches. What does not: what the database has and whether a
+policy fits it (`catalogue`), reading in chunks (`chunks`), and changing what was read (`transform`).
 
 Values are never guessed at: NUMERIC goes from its digits to a decimal, never through floating point, and infinite or
-absurd dates, which Arrow cannot hold and would wrap around, are refused. `types` has the rule for each type. A session
-reads all rows or none: row-level security, which would hide some, is an error. PostgreSQL itself stores neither NUL nor
-lone surrogates in text.
+absurd dates, which Arrow cannot hold and would wrap around, are refused (`exact`, `types`). A session reads all rows or
+none: row-level security, which would hide some, is an error. PostgreSQL itself stores neither NUL nor lone surrogates
+in text.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
@@ -26,13 +25,15 @@ from ds_pipelines.errors import (
     AbsentTableError,
     DatabaseUnreachableError,
     SourceRefusedError,
-    UnreadableValueError,
 )
 from ds_pipelines.extract import catalogue
-from ds_pipelines.extract.types import DIGITS, FRACTION, Carried, carried
+from ds_pipelines.extract.exact import exactly, selection
+from ds_pipelines.extract.names import literal, qualified, quoted
+from ds_pipelines.extract.types import Carried, carried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
 
     from ds_pipelines.extract.catalogue import Index, LiveTables
     from ds_pipelines.extract.policy import Policy, TablePolicy
@@ -73,14 +74,6 @@ _FOREIGN_KEYS = """
     WHERE f.contype = 'f' AND n.nspname = $1 AND child.relname = $2
     ORDER BY f.conname
 """
-_EPOCH = date(1970, 1, 1)
-_DAYS = ((date.min - _EPOCH).days, (date.max - _EPOCH).days + 1)
-"""From the first to the one after the last that dates and instants may fall on, counted as Arrow does."""
-_LONG_DIGITS = 18
-"""So many always fit into a bigint."""
-_NAN = -(2**63)
-"""No number of so few digits."""
-_MICROSECONDS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -204,9 +197,9 @@ class Source:
         try:
             with self._connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
-                cursor.execute(f"{_select(table)} {rows}")
+                cursor.execute(f"{selection(table.columns)} {rows}")
                 for batch in cursor.fetch_record_batch():
-                    yield _exact(batch, table)
+                    yield exactly(batch, table.columns, table.policy.name)
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
 
@@ -365,105 +358,6 @@ def live_tables(settings: Settings, schema: str = "public") -> LiveTables:
         return source.live_tables(schema)
 
 
-def _select(table: Readable) -> str:
-    """What is selected of a table: its columns, and then whether a value would be changed in passing."""
-    selected = [_expression(name, how) for name, how in table.columns.items()]
-    selected += [how.refuses.format(quoted(name)) for name, how in table.columns.items() if how.refuses]
-    return "SELECT " + ", ".join(f"{expression} AS c{number}" for number, expression in enumerate(selected))
-
-
-def quoted(identifier: str) -> str:
-    """An identifier in SQL."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def qualified(schema: str, table: str) -> str:
-    """A table in SQL."""
-    return f"{quoted(schema)}.{quoted(table)}"
-
-
-def literal(text: str) -> str:
-    """A text in SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _expression(name: str, how: Carried) -> str:
-    """What to select for a column: NUMERIC of up to 18 digits as a whole number of its last digit's unit.
-
-    The driver gives NUMERIC as text, and making and parsing that took half of the time of reading.
-    """
-    value = how.sql.format(quoted(name))
-    if not _counted(how):
-        return value
-    counted = f"({value} * {10**how.dtype.scale})::bigint"  # type: ignore[attr-defined]
-    return f"CASE WHEN {value} = 'NaN' THEN {_NAN} ELSE {counted} END"
-
-
-def _counted(how: Carried) -> bool:
-    digits = how.dtype.precision if isinstance(how.dtype, pl.Decimal) else None
-    return how.read and digits is not None and digits <= _LONG_DIGITS
-
-
-def _exact(batch: Any, table: Readable) -> pl.DataFrame:
-    """A batch of the driver's in the types by which the table is carried; a value survives exactly, or is refused."""
-    frame = cast("pl.DataFrame", pl.from_arrow(batch))
-    read, checks = frame.get_columns()[: len(table.columns)], frame.get_columns()[len(table.columns) :]
-    for (name, how), refused in zip(
-        ((name, how) for name, how in table.columns.items() if how.refuses), checks, strict=True
-    ):
-        if refused.any():
-            raise UnreadableValueError(table.policy.name, name, how.expects)
-    columns = []
-    for series, (name, how) in zip(read, table.columns.items(), strict=True):
-        exact = series.alias(name) if how.read else pl.Series(name, dtype=how.dtype).clear(frame.height)
-        inner = how.dtype.inner if isinstance(how.dtype, pl.List) else how.dtype
-        if isinstance(inner, pl.Decimal):
-            exact = _decimal(exact, table.policy.name, how)
-        elif inner.is_temporal() and inner != pl.Time:
-            _require_year(exact, table.policy.name)
-        elif inner == pl.Time:
-            exact = exact.cast(how.dtype)
-        if exact.dtype != how.dtype:
-            raise UnreadableValueError(table.policy.name, name, f"{how.dtype} from the driver, not {exact.dtype}")
-        columns.append(exact)
-    return pl.DataFrame(columns)
-
-
-def _flat(series: pl.Series) -> pl.Series:
-    """The values, or those in the lists."""
-    return series.explode() if isinstance(series.dtype, pl.List) else series
-
-
-def _decimal(series: pl.Series, table: str, how: Carried) -> pl.Series:
-    """NUMERIC comes counted, or as its digits."""
-    if _counted(how):
-        if (series == _NAN).any():
-            raise UnreadableValueError(table, series.name, f"a finite number of {how.column.type}")
-        whole = series.cast(pl.Decimal(_LONG_DIGITS, 0)).to_arrow()
-        type_ = pa.decimal128(how.dtype.precision, how.dtype.scale)  # type: ignore[attr-defined]
-        scaled = pa.Array.from_buffers(type_, len(whole), whole.buffers(), whole.null_count, whole.offset)
-        return cast("pl.Series", pl.from_arrow(scaled)).alias(series.name)
-    digits = series.ext.storage() if isinstance(series.dtype, pl.BaseExtension) else series
-    room = f"a finite number of {how.column.type}"
-    if how.column.modifier < 0:
-        room = f"a finite number of at most {DIGITS - FRACTION} digits before the point and {FRACTION} after it"
-        # The cast would round what has more digits after the point.
-        if not _flat(digits).str.contains(rf"^[^.]*(\.\d{{0,{FRACTION}}})?$").all():
-            raise UnreadableValueError(table, series.name, room)
-    try:
-        return digits.cast(how.dtype)
-    except pl.exceptions.InvalidOperationError:  # its message quotes the values
-        raise UnreadableValueError(table, series.name, room) from None
-
-
-def _require_year(series: pl.Series, table: str) -> None:
-    values = _flat(series)
-    unit = 1 if values.dtype == pl.Date else _MICROSECONDS_A_DAY
-    first, end = (day * unit for day in _DAYS)
-    if not values.to_physical().is_between(first, end, closed="left").all():  # nulls do not count
-        raise UnreadableValueError(table, series.name, "a day of the years 1 to 9999, not infinity")
-
-
 _REASONS = (
     (
         'snapshot "',  # … does not exist
@@ -473,7 +367,9 @@ _REASONS = (
     ("permission denied", "it lacks the permission", "Grant it SELECT on the table, and USAGE on the schema."),
     ("row-level security", "row-level security would hide rows from it", "Grant the role BYPASSRLS, or read a view."),
     ("has not been populated", "it is a view that was never filled", "Run REFRESH MATERIALIZED VIEW in production."),
-    ("statement timeout", f"it took longer than {STATEMENT_SECONDS} s", "Read fewer days, or index the column by_day."),
+    ("statement timeout", "it took longer than it may", "Read fewer days, or index the column by_day."),
+    ("lock timeout", f"the table was locked for longer than {LOCK_SECONDS} s", "Try again when the lock is gone."),
+    ("conflict with recovery", "the replica ended it to catch up", "Try again: it goes on from there."),
     ("terminating connection", "the server ended the connection", "Try again; the server's log tells who ended it."),
     ("server closed", "the server ended the connection", "Try again; the server's log tells why."),
 )
