@@ -307,7 +307,7 @@ def polite() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
 
 
-_NICE = 15
+_NICE = 19
 
 
 def _account(settings: Settings) -> Path:

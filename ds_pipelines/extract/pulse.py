@@ -24,7 +24,7 @@ APPLICATION = "ds-pipelines pulse"
 _OTHERS = """
     SELECT count(*) FILTER (WHERE state = 'active'), count(*) FILTER (WHERE wait_event_type = 'Lock'),
            CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
-                ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END
+                ELSE coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()), 'Infinity') END
     FROM pg_catalog.pg_stat_activity
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND application_name NOT LIKE 'ds-pipelines %'
 """
@@ -64,7 +64,7 @@ class Pulse:
         """One look."""
         latency = min(self.probe(), self.probe())  # our own threads may have held one up
         [(active, waiting, lag)] = self._ask(_OTHERS)
-        return Beat(latency, int(active), int(waiting), float(lag or 0))
+        return Beat(latency, int(active), int(waiting), float(lag))
 
     def _ask(self, query: str) -> list[tuple[Any, ...]]:
         import psycopg2
