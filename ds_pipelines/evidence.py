@@ -65,6 +65,9 @@ class SnapshotManifest(Record):
     erased_rows: int = Field(0, description="Rows left out, or removed later, because the person was erased")
     policy_digest: str
     key_id: str = Field(description="Which secret made the pseudonyms; says nothing about it")
+    watermark: str | None = Field(
+        None, description="What the database had seen (pg_snapshot) at the moment as of which the rows are exact"
+    )
     read_at: AwareDatetime
     published_at: AwareDatetime
 

@@ -8,6 +8,7 @@ sample's days), the defaults below.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -63,6 +64,9 @@ class Settings(BaseSettings):
     )
 
     extract_url: SecretStr | None = Field(None, description="Production database, as the extract's role reads it.")
+    replica_url: SecretStr | None = Field(
+        None, description="A replica of production, which the extract then reads instead; as the extract's role."
+    )
     scoring_url: SecretStr | None = Field(None, description="Production database, as the scoring's role reads it.")
     owner_url: SecretStr | None = Field(None, description="Production database, as the sample's owner writes it.")
     serving_url: SecretStr | None = Field(None, description="Serving database, as the scoring's role writes it.")
@@ -70,6 +74,46 @@ class Settings(BaseSettings):
     dagster_url: SecretStr | None = Field(None, description="Dagster's storage.")
     mlflow_url: SecretStr | None = Field(None, description="MLflow's backend store in development.")
     registry_url: SecretStr | None = Field(None, description="Production's model registry.")
+
+    pace_chunk: timedelta = Field(
+        timedelta(seconds=0.25), description="How long the database shall work for a chunk (ISO 8601, as PT0.25S)."
+    )
+    pace_sleep: float = Field(
+        0.1, description="Seconds of sleep for each second of reading, while the database is calm.", ge=0
+    )
+    pace_most_sleep: float = Field(
+        60.0, description="Seconds of sleep for each second of reading, at most, while it is pressed.", ge=0
+    )
+    pace_active: int = Field(1, description="So many backends of others may be at work while it counts as calm.", ge=0)
+    pace_waiting: int = Field(
+        0, description="So many backends of others may wait for locks while anything is read.", ge=0
+    )
+    pace_probe: float = Field(
+        3.0, description="How many times longer than at first a small query may take while it counts as calm.", gt=1
+    )
+    pace_stop: int = Field(200, description="With more backends of others at work, reading stops with an error.", ge=1)
+    pace_patience: timedelta = Field(
+        timedelta(minutes=30), description="How long a reading waits to go on, until it stops with an error."
+    )
+    replica_lag: timedelta = Field(timedelta(minutes=1), description="How far the replica may be behind production.")
+    replica_patience: timedelta = Field(
+        timedelta(minutes=5),
+        description="How long an extract waits for a replica that is behind; then it reads production.",
+    )
+    snapshot_limit: timedelta = Field(
+        timedelta(minutes=10),
+        description="How long one moment is held open where a policy asks for `consistency: snapshot`.",
+    )
+    extract_hours: str | None = Field(
+        None, description="When the extract may read, by the business's clock, as 20:00-06:00; unset: always."
+    )
+    extract_rows_a_day: int | None = Field(None, description="Rows that extracts may read a day; unset: any.", ge=1)
+    extract_seconds_a_day: int | None = Field(
+        None, description="Seconds a day that the database may work for extracts; unset: any.", ge=1
+    )
+    reconcile_days: int = Field(
+        3, description="How many days before the newest are read again each day, for late changes and deletions.", ge=0
+    )
 
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
@@ -106,6 +150,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("extract_hours")
+    @classmethod
+    def _span_of_hours(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value):
+            raise ValueError("two times of the day, as 20:00-06:00")
+        return value
 
     @field_validator("zone")
     @classmethod
@@ -148,6 +199,11 @@ class Settings(BaseSettings):
     def next_pseudonym_key(self) -> Path:
         """File with the secret that replaces the one above, while it does."""
         return self.secrets / "pseudonym.next.key"
+
+    @property
+    def pause(self) -> Path:
+        """File that stops all reading of production for as long as it is there."""
+        return self.home / "extract.pause"
 
     @property
     def tombstone_key(self) -> Path:

@@ -26,7 +26,7 @@ CUSTOMERS = 400
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos-rounds", type=int, default=3, help="How often the chaos tests kill what they watch.")
+    parser.addoption("--chaos-rounds", type=int, default=10, help="How often the chaos tests kill what they watch.")
     parser.addoption("--screenshots", metavar="URL", help="Take the README's pictures from the pages that run there.")
 
 

@@ -148,3 +148,33 @@ class UnencodableTextError(DsPipelinesError):
             f"Text {row} (counted from 0) holds a lone surrogate: expected Unicode text. "
             "Decode it anew from its bytes, with errors='replace' if they are damaged."
         )
+
+
+class HeldBackError(DsPipelinesError):
+    """Production is not to be read now, and waiting longer would not be of use."""
+
+    def __init__(self, table: str, reason: str, next_step: str) -> None:
+        super().__init__(
+            f"Reading of table {table!r} stopped: {reason}. What was read is kept for a day: the next extract of the "
+            f"same goes on from there. {next_step}"
+        )
+
+
+class UnnamedDaysError(DsPipelinesError):
+    """Days are read again that nobody has extracted."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"There is nothing of table {table!r} to reconcile: expected published days. "
+            f"Extract it first: `ds-pipelines extract {table} --since …`."
+        )
+
+
+class ConsistencyError(DsPipelinesError):
+    """Tables are to be extracted together, and the policy does not ask for one moment."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} does not ask for tables to be read at one moment: expected `consistency: snapshot` beside "
+            "`schema`. Add it, or extract each table by itself."
+        )

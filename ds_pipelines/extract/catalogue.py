@@ -55,6 +55,35 @@ _TYPES = """
            CASE WHEN t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc THEN t.typelem::bigint ELSE 0 END
     FROM pg_catalog.pg_type t
 """
+# Only what can be walked along in one direction, by the order that a comparison has without saying more.
+_INDEXES = """
+    SELECT i.indisunique AND i.indimmediate,
+           array_to_string(ARRAY(SELECT a.attname FROM unnest(i.indkey) WITH ORDINALITY AS k(number, place)
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = number
+               WHERE place <= i.indnkeyatts ORDER BY place), chr(1))
+    FROM pg_catalog.pg_index i
+    JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+    JOIN pg_catalog.pg_am m ON m.oid = x.relam
+    WHERE n.nspname = $1 AND c.relname = $2 AND m.amname = 'btree' AND i.indisvalid AND i.indisready
+      AND i.indpred IS NULL AND i.indexprs IS NULL AND (0 = ALL (i.indoption) OR 3 = ALL (i.indoption))
+      AND NOT EXISTS (SELECT FROM unnest(i.indclass) AS o(oid) JOIN pg_catalog.pg_opclass p USING (oid)
+                      WHERE NOT p.opcdefault)
+      AND NOT EXISTS (SELECT FROM unnest(i.indkey, i.indcollation) AS k(number, sorted)
+                      JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = number
+                      WHERE sorted <> a.attcollation)
+      AND (c.relkind = 'p' OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid))
+    ORDER BY i.indisprimary DESC, i.indnkeyatts, x.relname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index along which rows can be read."""
+
+    unique: bool
+    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +114,12 @@ def live_tables(cursor: Any, schema: str) -> LiveTables:
         if name is not None:
             named[name] = types.column(name, type_oid, declared, modifier, required=required)
     return {table: LiveTable(columns[table], view, tuple(parents.get(table, ()))) for table, view in views.items()}
+
+
+def indexes(cursor: Any, schema: str, table: str) -> list[Index]:
+    """The indexes of a table along which all of its rows can be read, the primary key's first."""
+    cursor.execute(_INDEXES, parameters=(schema, table))
+    return [Index(unique, tuple(columns.split("\1"))) for unique, columns in cursor.fetchall()]
 
 
 def check(policy: Policy, live: LiveTables) -> None:

@@ -69,10 +69,24 @@ class Examination:
         self._rows: dict[date, int] = {}
         self._difference: disclosure.Difference | None = None
 
-    def take(self, read: pl.DataFrame, rows: pl.DataFrame) -> None:
-        """Takes some rows as they were read and as they were transformed."""
-        self._read += read.height
-        self._search.add(read, rows, self._source)
+    def seek(self, read: pl.DataFrame | None, rows: pl.DataFrame, *, now: bool = True) -> Mapping[str, int]:
+        """Seeks in some rows, once they are transformed, what identifies somebody; how many texts hold it so far.
+
+        Args:
+            read: The rows as they were read; None: they were compared with those before.
+            rows: The rows as they are to be published.
+            now: Whether people may be looked up at once.
+        """
+        self._search.add(read, rows, self._source if now else None)
+        return self._search.so_far
+
+    def go_on(self, found: Mapping[str, int]) -> None:
+        """Takes over what an interrupted extract had found."""
+        self._search.go_on(found)
+
+    def take(self, rows: pl.DataFrame) -> None:
+        """Counts some rows of which it is certain that they are to be published."""
+        self._read += rows.height
         if self._counter is not None:
             self._counter.take(rows)
 

@@ -38,6 +38,8 @@ _EXACT = 0.85
 """Its score: any other search says more of what it is."""
 SAMPLE = 200
 """Persons of whom the residual risk is measured."""
+_KNOWN = ("PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "ADDRESS")
+"""What is found of known persons."""
 _KNOWABLE = ("text", "integer", "uuid")
 
 
@@ -57,11 +59,14 @@ class Masker:
         self, finder: PatternFinder, homes: Sequence[Home], sought: Sequence[Sought], *, least_score: float
     ) -> None:
         """As `of` makes it: what finds patterns, who is known, and what else must not be left."""
+        from ds_pipelines.extract.free_text import mask
+
         self._finder = finder
         self._homes = homes
         self._sought = sought
         self._least_score = least_score
-        self._labels: set[str] = set()
+        entities = {*finder.engine.get_supported_entities(), *_KNOWN, IDENTIFIER}
+        self._labels = {f"[{mask.LABELS.get(entity, entity)}]": "[]" for entity in sorted(entities)}
 
     @classmethod
     def of(cls, policy: Policy, table: Readable, source: Source) -> Masker | None:
@@ -100,7 +105,6 @@ class Masker:
         rows = pl.DataFrame({"text": texts, "owner": whose.cast(pl.String)})
         each = rows.drop_nulls("text").unique(maintain_order=True)
         places = self.places(each["text"], each["owner"])
-        self._labels.update(f"[{mask.LABELS.get(entity, entity)}]" for entity in places["entity"].unique())
         made = each.with_columns(made=mask.masked(each["text"], places))
         joined = rows.join(made, on=["text", "owner"], how="left", nulls_equal=True, maintain_order="left")
         return joined["made"].alias(texts.name)
@@ -117,7 +121,7 @@ class Masker:
 
     def without_labels(self, texts: pl.Series) -> pl.Series:
         """Masked texts without the words that masking put there."""
-        return texts.str.replace_many(dict.fromkeys(sorted(self._labels), "[]")) if self._labels else texts
+        return texts.str.replace_many(self._labels)
 
     def naming_their_own(self, texts: pl.Series, owners: pl.Series) -> int:
         """How many texts still hold a word of the name of their row's own person."""

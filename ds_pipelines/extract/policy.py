@@ -222,6 +222,9 @@ class Policy(_Model):
 
     version: Literal[1]
     database_schema: str = Field("public", alias="schema", min_length=1)
+    consistency: Literal["chunks", "snapshot"] = Field(
+        "chunks", description="Whether tables are read chunk by chunk, or what is extracted together at one moment"
+    )
     free_text: FreeTextPolicy = FreeTextPolicy()
     tables: dict[str, TablePolicy]
     not_extracted: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = Field(
@@ -332,6 +335,7 @@ def to_yaml(policy: Policy) -> str:
             "columns": columns,
         }
     content: dict[str, Any] = {"version": policy.version, "schema": policy.database_schema}
+    content |= policy.model_dump(include={"consistency"}, exclude_defaults=True)
     if free_text := policy.free_text.model_dump(exclude_defaults=True):
         content["free_text"] = plain(free_text)
     content["tables"] = tables

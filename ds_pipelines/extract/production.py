@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ds_pipelines.extract import policy as policies
-from ds_pipelines.extract import pseudonyms, source, tombstones
+from ds_pipelines.extract import pseudonyms, tombstones
 from ds_pipelines.extract.fitting import fitted
 from ds_pipelines.extract.masking import Masker
+from ds_pipelines.extract.reading import opened
 from ds_pipelines.extract.transform import transform
 
 if TYPE_CHECKING:
@@ -41,14 +42,15 @@ def transformed(
         PolicyError: the policy cannot be used.
         MissingSecretError: the policy moves dates or adds noise, or somebody was erased, and the secret for it cannot
             be used.
+        HeldBackError: production is not to be read now.
         The errors of `source`, `fitting` and `transform`.
     """
     policy = policies.load(settings.policies / policies.SHOP)
-    with source.connect(role, settings) as session:
-        readable = session.readable(policy, table)
-        decisions = fitted(policy, readable, session, settings)
-        masker = Masker.of(policy, readable, session)
-        frame = session.read(readable, since=since, until=until)
+    with opened(role, settings, policy, table, first=since, last=until) as production:
+        readable = production.session.readable(policy, table)
+        decisions = fitted(policy, readable, production.session, settings)
+        masker = Masker.of(policy, readable, production.session)
+        frame = production.session.read(readable, since=since, until=until)
     frame, _ = tombstones.load(settings).without_erased(frame, readable.policy, None)
     keys = pseudonyms.load(settings) if decisions.keyed else None
     made = transform(frame, decisions, keys, zone=settings.zone, keep_keys=True, masker=masker)

@@ -32,7 +32,7 @@ import polars as pl
 
 from ds_pipelines.errors import ForeignPseudonymsError
 from ds_pipelines.extract import policy as policies
-from ds_pipelines.extract import source, tombstones
+from ds_pipelines.extract import source, tombstones, unfinished
 from ds_pipelines.extract.order import columns_of_order
 from ds_pipelines.extract.pseudonyms import CHARACTERS, SECRET_BYTES, Pseudonyms, load_key, new_secret
 from ds_pipelines.extract.treatments import Pseudonym
@@ -141,6 +141,7 @@ def rotate(settings: Settings, *, do_it: bool) -> Rotation:
             for group in _groups(manifests if not switched else ()):
                 _count(group, _together(store, group, mapping), rotation)
             return rotation
+        unfinished.discard_all(settings)
         if not settings.next_pseudonym_key.exists():
             new_secret(settings.next_pseudonym_key)
         new = Pseudonyms(load_key(settings.next_pseudonym_key))

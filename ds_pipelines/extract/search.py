@@ -55,6 +55,8 @@ _PATTERNS_AT_ONCE = 50_000
 _TEXTS_AT_ONCE = 2_000
 _SLOT_BITS = 22
 """So many slots that runs of characters seldom share one, and few enough to be cleared at once."""
+_OWN_NAMES = "\x00own names"
+"""No column of PostgreSQL's can have this name."""
 _MORE_THAN_A_WORD = r"[^\p{L}\p{M}]"
 """What is in everything but a single word of letters."""
 
@@ -81,14 +83,29 @@ class Search:
         self.patterned: set[str] = set()
         """Some of the texts that could hold what a pattern finds."""
         self._guilty: dict[str, set[str]] = {}
+        self._found_before: dict[str, int] = {}
 
     @property
     def found(self) -> dict[str, int]:
         """How many texts hold what identifies somebody, by column."""
-        return {name: len(texts) for name, texts in self._guilty.items()}
+        found = {name: len(texts) for name, texts in self._guilty.items()}
+        return found | {name: max(count, found.get(name, 0)) for name, count in self._found_before.items()}
 
-    def add(self, read: pl.DataFrame, rows: pl.DataFrame, source: Source) -> None:
-        """Takes a batch as it was read and as it is to be published."""
+    @property
+    def so_far(self) -> dict[str, int]:
+        """What `go_on` takes, if this search is interrupted."""
+        return self.found | ({_OWN_NAMES: self.own_names_left} if self.own_names_left else {})
+
+    def go_on(self, found: Mapping[str, int]) -> None:
+        """Takes over what an interrupted search had found."""
+        self._found_before |= {name: count for name, count in found.items() if name != _OWN_NAMES}
+        self.own_names_left = max(self.own_names_left, found.get(_OWN_NAMES, 0))
+
+    def add(self, read: pl.DataFrame | None, rows: pl.DataFrame, source: Source | None) -> None:
+        """Takes a batch as it was read, unless it was compared with that before, and as it is to be published.
+
+        `source` is where people are looked up when there are many texts; None: later.
+        """
         batch: dict[str, set[str]] = {}
         for name, column in self._table.visible.items():
             if rows.schema[name] != pl.String or isinstance(column.treatment, Pseudonym):
@@ -96,7 +113,7 @@ class Search:
             texts = rows[name]
             if self._masker is not None and name in self._table.masked:
                 texts = self._masker.without_labels(texts)
-                if self._table.person is not None:
+                if self._table.person is not None and read is not None:
                     self.own_names_left += self._masker.naming_their_own(texts, read[self._table.person])
             texts = texts.unique().drop_nulls()
             if len(self.patterned) < PATTERNED:
@@ -107,8 +124,9 @@ class Search:
                 held = self._texts.setdefault(name, set())
                 self._characters += sum(map(len, new - held))
                 held |= new
-        self._own(read, batch)
-        if self._characters > HELD_CHARACTERS:
+        if read is not None:
+            self._own(read, batch)
+        if source is not None and self._characters > HELD_CHARACTERS:
             self.flush(source)
 
     def flush(self, source: Source) -> None:

@@ -1,21 +1,20 @@
 """The production database, read by a policy: nothing is selected before the policy was found to fit the live table.
 
-What belongs here: one read-only session, and exact reading in batches. What does not: what the database has and whether
-a policy fits it (`catalogue`), and changing what was read (`transform`).
+What belongs here: one read-only session, and reading in batches. What does not: what the database has and whether a
+policy fits it (`catalogue`), reading in chunks (`chunks`), and changing what was read (`transform`).
 
 Values are never guessed at: NUMERIC goes from its digits to a decimal, never through floating point, and infinite or
-absurd dates, which Arrow cannot hold and would wrap around, are refused. `types` has the rule for each type. A session
-reads all rows or none: row-level security, which would hide some, is an error. PostgreSQL itself stores neither NUL nor
-lone surrogates in text.
+absurd dates, which Arrow cannot hold and would wrap around, are refused (`exact`, `types`). A session reads all rows or
+none: row-level security, which would hide some, is an error. PostgreSQL itself stores neither NUL nor lone surrogates
+in text.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
@@ -26,24 +25,31 @@ from ds_pipelines.errors import (
     AbsentTableError,
     DatabaseUnreachableError,
     SourceRefusedError,
-    UnreadableValueError,
 )
 from ds_pipelines.extract import catalogue
-from ds_pipelines.extract.types import DIGITS, FRACTION, Carried, carried
+from ds_pipelines.extract.exact import exactly, selection
+from ds_pipelines.extract.names import literal, qualified, quoted
+from ds_pipelines.extract.types import Carried, carried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
 
-    from ds_pipelines.extract.catalogue import LiveTables
+    from ds_pipelines.extract.catalogue import Index, LiveTables
     from ds_pipelines.extract.policy import Policy, TablePolicy
     from ds_pipelines.settings import Settings
 
 BATCH_BYTES = 2 << 20
 """Large enough that the work per batch does not show, small enough that memory stays flat."""
 STATEMENT_SECONDS = 600
+LOCK_SECONDS = 5
+IDLE_SECONDS = 60
 CONNECT_SECONDS = 10
 _SESSION = {
     "statement_timeout": f"{STATEMENT_SECONDS}s",
+    # Who waits for a lock makes others wait behind it, and who idles in a transaction holds vacuum back.
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
     "row_security": "off",  # an error, where it would hide rows
     # How values are printed must not depend on how the role, the database or the server is set up.
     "client_encoding": "UTF8",
@@ -52,6 +58,7 @@ _SESSION = {
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "xmloption": "content",
+    "standard_conforming_strings": "on",
 }
 
 _FOREIGN_KEYS = """
@@ -67,14 +74,6 @@ _FOREIGN_KEYS = """
     WHERE f.contype = 'f' AND n.nspname = $1 AND child.relname = $2
     ORDER BY 4, 5, 2, 3
 """
-_EPOCH = date(1970, 1, 1)
-_DAYS = ((date.min - _EPOCH).days, (date.max - _EPOCH).days + 1)
-"""From the first to the one after the last that dates and instants may fall on, counted as Arrow does."""
-_LONG_DIGITS = 18
-"""So many always fit into a bigint."""
-_NAN = -(2**63)
-"""No number of so few digits."""
-_MICROSECONDS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,15 @@ class ForeignKey:
     parent_columns: tuple[str, ...]
 
 
+S = TypeVar("S", bound="Source")
+
+
 class Source:
     """One read-only session of a role; made by `connect`."""
 
     def __init__(self, connection: adbc.Connection, role: postgres.Role, settings: Settings) -> None:
+        self.at: str | None = None
+        """The exported moment as of which `moment` reads; None: the one at which it begins."""
         self._connection = connection
         self._role = role
         self._settings = settings
@@ -182,14 +186,75 @@ class Source:
             SourceRefusedError: the role may not read it, it took too long, or the connection was lost.
             UnreadableValueError: a value cannot be represented exactly.
         """
+        yield from self.frames(table, self.rows_of(table, since, until), batch_bytes=batch_bytes)
+
+    def frames(self, table: Readable, rows: str, *, batch_bytes: int = BATCH_BYTES) -> Iterator[pl.DataFrame]:
+        """The visible columns of some rows of a table, in batches; `rows` is SQL from FROM on, made by `rows_of`.
+
+        Raises:
+            SourceRefusedError, UnreadableValueError: as `batches`.
+        """
         try:
             with self._connection.cursor() as cursor:
                 cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
-                cursor.execute(self._select(table, since, until))
+                cursor.execute(f"{selection(table.columns)} {rows}")
                 for batch in cursor.fetch_record_batch():
-                    yield _exact(batch, table)
+                    yield exactly(batch, table.columns, table.policy.name)
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
+
+    @contextmanager
+    def moment(self, table: Readable) -> Iterator[str]:
+        """All that is read inside is as it was at one moment: what the database had seen by then, as a pg_snapshot.
+
+        Meanwhile vacuum keeps what has changed since. So be brief.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
+        self.tell(table, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            if self.at is not None:
+                self.tell(table, f"SET TRANSACTION SNAPSHOT {literal(self.at)}")
+            [(seen,)] = self.answer(table, "SELECT pg_current_snapshot()::text")
+            yield str(seen)
+        finally:
+            with suppress(SourceRefusedError):
+                self.tell(table, "ROLLBACK")  # nothing was written; and it ends a failed transaction as well
+
+    @contextmanager
+    def exported(self, seconds: int) -> Iterator[str]:
+        """A moment that other sessions can read as of, for so long at most; its name.
+
+        Raises:
+            SourceRefusedError: the database does not answer.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"SET idle_in_transaction_session_timeout = '{seconds:d}s'")
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute("SELECT pg_export_snapshot()")
+                [(name,)] = cursor.fetchall()
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise SourceRefusedError("pg_export_snapshot", self._role, *_explain(str(error))) from None
+        yield str(name)
+
+    def tell(self, table: Readable, command: str) -> None:
+        """Gives a command that has no answer.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(command)
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
+
+    def indexes(self, schema: str, table: str) -> list[Index]:
+        """The indexes by which a table's rows can be had in their order; none of a table with heirs, nor of a view."""
+        with self._connection.cursor() as cursor:
+            return catalogue.indexes(cursor, schema, table)
 
     def quantiles(self, table: Readable, column: str, shares: Sequence[float]) -> list[Decimal] | None:
         """For each share the lowest of a column's finite numbers that so many are not above; None if it has none.
@@ -197,13 +262,13 @@ class Source:
         Raises:
             SourceRefusedError: as `batches`.
         """
-        name = _quoted(column)
+        name = quoted(column)
         finite = f" FILTER (WHERE {name} < 'infinity' AND {name} > '-infinity')"
         if table.columns[column].family == "integer":
             finite = ""
         wanted = ", ".join(str(share) for share in shares)
         found = f"percentile_disc(ARRAY[{wanted}]::float8[]) WITHIN GROUP (ORDER BY {name}){finite}::text[]"
-        [(values,)] = self._answer(table, f"SELECT {found} {self._rows(table)}")
+        [(values,)] = self.answer(table, f"SELECT {found} {self.rows_of(table)}")
         return None if values is None else [Decimal(value) for value in values]
 
     def frequent(self, table: Readable, column: str, least: int) -> list[str]:
@@ -212,13 +277,18 @@ class Source:
         Raises:
             SourceRefusedError: as `batches`.
         """
-        value = table.columns[column].sql.format(_quoted(column))
+        value = table.columns[column].sql.format(quoted(column))
         person = table.policy.person
-        counted = f"count(DISTINCT {_quoted(person)})" if person else "count(*)"
-        query = f"SELECT {value} AS v {self._rows(table)} GROUP BY 1 HAVING {counted} >= {least:d}"
-        return sorted(value for (value,) in self._answer(table, query) if value is not None)
+        counted = f"count(DISTINCT {quoted(person)})" if person else "count(*)"
+        query = f"SELECT {value} AS v {self.rows_of(table)} GROUP BY 1 HAVING {counted} >= {least:d}"
+        return sorted(value for (value,) in self.answer(table, query) if value is not None)
 
-    def _answer(self, table: Readable, query: str) -> list[tuple[Any, ...]]:
+    def answer(self, table: Readable, query: str) -> list[tuple[Any, ...]]:
+        """What a query about a table says.
+
+        Raises:
+            SourceRefusedError: as `batches`.
+        """
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(query)
@@ -226,41 +296,40 @@ class Source:
         except (adbc.Error, pa.ArrowException, OSError) as error:
             raise SourceRefusedError(table.policy.name, self._role, *_explain(str(error))) from None
 
-    def _select(self, table: Readable, since: date | None, until: date | None) -> str:
-        """The query; instants are literals, because a statement with parameters cannot be read by COPY."""
-        selected = [_expression(name, how) for name, how in table.columns.items()]
-        selected += [how.refuses.format(_quoted(name)) for name, how in table.columns.items() if how.refuses]
-        aliased = ", ".join(f"{expression} AS c{number}" for number, expression in enumerate(selected))
-        return f"SELECT {aliased} {self._rows(table, since, until)}"
-
-    def _rows(self, table: Readable, since: date | None = None, until: date | None = None) -> str:
-        conditions = []
+    def rows_of(self, table: Readable, since: date | None = None, until: date | None = None, *more: str) -> str:
+        """SQL for the rows of some days that also meet conditions; instants are literals, because COPY takes none."""
+        conditions = list(more)
         if table.apart:
-            apart = ", ".join(f"{_literal(_qualified(table.schema, name))}::regclass" for name in table.apart)
+            apart = ", ".join(f"{literal(qualified(table.schema, name))}::regclass" for name in table.apart)
             conditions.append(f"tableoid NOT IN ({apart})")
         if (by_day := table.policy.by_day) is None:
             since = until = None
         told_by = table.columns.get(by_day or "")
         is_date = told_by is not None and told_by.family == "date"
-        day = _quoted(by_day or "")
+        day = quoted(by_day or "")
         if since is not None:
             start = f"DATE '{since}'" if is_date else f"TIMESTAMPTZ '{self._settings.bounds(since)[0].isoformat()}'"
             conditions.append(f"{day} >= {start}")
         if until is not None:
             end = f"DATE '{until}' + 1" if is_date else f"TIMESTAMPTZ '{self._settings.bounds(until)[1].isoformat()}'"
             conditions.append(f"{day} < {end}")
-        rows = f"FROM {_qualified(table.schema, table.policy.name)}"
+        rows = f"FROM {qualified(table.schema, table.policy.name)}"
         return rows + (f" WHERE {' AND '.join(conditions)}" if conditions else "")
 
 
-@contextmanager
-def connect(role: postgres.Role, settings: Settings) -> Iterator[Source]:
+def connect(role: postgres.Role, settings: Settings) -> AbstractContextManager[Source]:
     """A read-only session that names itself, and gives up on a statement after ten minutes.
 
     Raises:
         DatabaseUnreachableError: nobody answers, or the role is refused.
         ClusterError, DiskFullError: the embedded database cannot be started.
     """
+    return connect_as(Source, role, settings)
+
+
+@contextmanager
+def connect_as(kind: type[S], role: postgres.Role, settings: Settings) -> Iterator[S]:
+    """As `connect`, by a kind of source."""
     own = getattr(settings, f"{role}_url") is not None
     url = postgres.libpq_url(postgres.url(role, settings))
     if "connect_timeout=" not in url:
@@ -276,7 +345,7 @@ def connect(role: postgres.Role, settings: Settings) -> Iterator[Source]:
             session = _SESSION | {"application_name": f"ds-pipelines {role}"}
             chosen = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in session.items())
             cursor.execute(f"SELECT {chosen}")
-        yield Source(connection, role, settings)
+        yield kind(connection, role, settings)
 
 
 def live_tables(settings: Settings, schema: str = "public") -> LiveTables:
@@ -289,100 +358,18 @@ def live_tables(settings: Settings, schema: str = "public") -> LiveTables:
         return source.live_tables(schema)
 
 
-def _quoted(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _qualified(schema: str, table: str) -> str:
-    return f"{_quoted(schema)}.{_quoted(table)}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _expression(name: str, how: Carried) -> str:
-    """What to select for a column: NUMERIC of up to 18 digits as a whole number of its last digit's unit.
-
-    The driver gives NUMERIC as text, and making and parsing that took half of the time of reading.
-    """
-    value = how.sql.format(_quoted(name))
-    if not _counted(how):
-        return value
-    counted = f"({value} * {10**how.dtype.scale})::bigint"  # type: ignore[attr-defined]
-    return f"CASE WHEN {value} = 'NaN' THEN {_NAN} ELSE {counted} END"
-
-
-def _counted(how: Carried) -> bool:
-    digits = how.dtype.precision if isinstance(how.dtype, pl.Decimal) else None
-    return how.read and digits is not None and digits <= _LONG_DIGITS
-
-
-def _exact(batch: Any, table: Readable) -> pl.DataFrame:
-    """A batch of the driver's in the types by which the table is carried; a value survives exactly, or is refused."""
-    frame = cast("pl.DataFrame", pl.from_arrow(batch))
-    read, checks = frame.get_columns()[: len(table.columns)], frame.get_columns()[len(table.columns) :]
-    for (name, how), refused in zip(
-        ((name, how) for name, how in table.columns.items() if how.refuses), checks, strict=True
-    ):
-        if refused.any():
-            raise UnreadableValueError(table.policy.name, name, how.expects)
-    columns = []
-    for series, (name, how) in zip(read, table.columns.items(), strict=True):
-        exact = series.alias(name) if how.read else pl.Series(name, dtype=how.dtype).clear(frame.height)
-        inner = how.dtype.inner if isinstance(how.dtype, pl.List) else how.dtype
-        if isinstance(inner, pl.Decimal):
-            exact = _decimal(exact, table.policy.name, how)
-        elif inner.is_temporal() and inner != pl.Time:
-            _require_year(exact, table.policy.name)
-        elif inner == pl.Time:
-            exact = exact.cast(how.dtype)
-        if exact.dtype != how.dtype:
-            raise UnreadableValueError(table.policy.name, name, f"{how.dtype} from the driver, not {exact.dtype}")
-        columns.append(exact)
-    return pl.DataFrame(columns)
-
-
-def _flat(series: pl.Series) -> pl.Series:
-    """The values, or those in the lists."""
-    return series.explode() if isinstance(series.dtype, pl.List) else series
-
-
-def _decimal(series: pl.Series, table: str, how: Carried) -> pl.Series:
-    """NUMERIC comes counted, or as its digits."""
-    if _counted(how):
-        if (series == _NAN).any():
-            raise UnreadableValueError(table, series.name, f"a finite number of {how.column.type}")
-        whole = series.cast(pl.Decimal(_LONG_DIGITS, 0)).to_arrow()
-        type_ = pa.decimal128(how.dtype.precision, how.dtype.scale)  # type: ignore[attr-defined]
-        scaled = pa.Array.from_buffers(type_, len(whole), whole.buffers(), whole.null_count, whole.offset)
-        return cast("pl.Series", pl.from_arrow(scaled)).alias(series.name)
-    digits = series.ext.storage() if isinstance(series.dtype, pl.BaseExtension) else series
-    room = f"a finite number of {how.column.type}"
-    if how.column.modifier < 0:
-        room = f"a finite number of at most {DIGITS - FRACTION} digits before the point and {FRACTION} after it"
-        # The cast would round what has more digits after the point.
-        if not _flat(digits).str.contains(rf"^[^.]*(\.\d{{0,{FRACTION}}})?$").all():
-            raise UnreadableValueError(table, series.name, room)
-    try:
-        return digits.cast(how.dtype)
-    except pl.exceptions.InvalidOperationError:  # its message quotes the values
-        raise UnreadableValueError(table, series.name, room) from None
-
-
-def _require_year(series: pl.Series, table: str) -> None:
-    values = _flat(series)
-    unit = 1 if values.dtype == pl.Date else _MICROSECONDS_A_DAY
-    first, end = (day * unit for day in _DAYS)
-    if not values.to_physical().is_between(first, end, closed="left").all():  # nulls do not count
-        raise UnreadableValueError(table, series.name, "a day of the years 1 to 9999, not infinity")
-
-
 _REASONS = (
+    (
+        'snapshot "',  # … does not exist
+        "the moment that was held for it is over",
+        "Extract fewer tables together, or raise DS_SNAPSHOT_LIMIT.",
+    ),
     ("permission denied", "it lacks the permission", "Grant it SELECT on the table, and USAGE on the schema."),
     ("row-level security", "row-level security would hide rows from it", "Grant the role BYPASSRLS, or read a view."),
     ("has not been populated", "it is a view that was never filled", "Run REFRESH MATERIALIZED VIEW in production."),
-    ("statement timeout", f"it took longer than {STATEMENT_SECONDS} s", "Read fewer days, or index the column by_day."),
+    ("statement timeout", "it took longer than it may", "Read fewer days, or index the column by_day."),
+    ("lock timeout", f"the table was locked for longer than {LOCK_SECONDS} s", "Try again when the lock is gone."),
+    ("conflict with recovery", "the replica ended it to catch up", "Try again: it goes on from there."),
     ("terminating connection", "the server ended the connection", "Try again; the server's log tells who ended it."),
     ("server closed", "the server ended the connection", "Try again; the server's log tells why."),
 )

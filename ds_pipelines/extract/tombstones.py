@@ -52,6 +52,13 @@ class Tombstones:
         """Whether anybody was erased."""
         return any(self._marks.values())
 
+    @property
+    def digest(self) -> str:
+        """Tells these from others."""
+        return hashlib.sha256(
+            repr(sorted((kind, sorted(marks)) for kind, marks in self._marks.items())).encode()
+        ).hexdigest()
+
     def has(self, kind: Kind, values: pl.Series) -> pl.Series:
         """Which values are marked, shape (n,); null is not."""
         marks = self._marks[kind]

@@ -22,7 +22,7 @@ import polars as pl
 
 from ds_pipelines.errors import EmptyIdentifierError, UnfinishedRotationError, listing
 from ds_pipelines.extract import policy as policies
-from ds_pipelines.extract import pseudonyms, tombstones
+from ds_pipelines.extract import pseudonyms, tombstones, unfinished
 from ds_pipelines.extract.treatments import Pseudonym
 from ds_pipelines.operate import erased_snapshots
 from ds_pipelines.release.manifest import PREDICTIONS
@@ -100,6 +100,7 @@ def erase(customer: str | None, settings: Settings, jobs: Iterable[ScoringJob], 
             stones = _marked(customer, stones, policy, settings)
         if do_it:
             stones.save(settings)
+            unfinished.discard_all(settings)
         fates = _Fates(stones)
         store = SnapshotStore(settings.snapshots)
         snapshots = erased_snapshots.remove(store, stones, fates, policy, reason=REASON, do_it=do_it)

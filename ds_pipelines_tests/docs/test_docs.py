@@ -82,7 +82,7 @@ def _values(field: FieldInfo) -> str:
     choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
-    kinds = {str: "text", int: "number", Path: "path", SecretStr: "URL", timedelta: "duration"}
+    kinds = {str: "text", int: "number", float: "number", Path: "path", SecretStr: "URL", timedelta: "duration"}
     names = [kinds.get(kind, getattr(kind, "__name__", "")) for kind in (field.annotation, *get_args(field.annotation))]
     return next(name for name in names if name in {*kinds.values(), "date"})
 
@@ -142,7 +142,7 @@ def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any
         if hasattr(command, "commands"):
             yield from _commands(command, (*path, name))
         else:
-            yield " ".join([*path, name]), command
+            yield " ".join(path if name == getattr(group, "default", None) else [*path, name]), command
 
 
 COMMANDS: dict[str, Any] = dict(_commands(typer.main.get_command(app)))

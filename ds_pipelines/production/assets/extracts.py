@@ -4,16 +4,19 @@ What belongs here: the assets, a manifest's facts as metadata, and each proof as
 anonymizing, proving and publishing, which are the extract's.
 """
 
+import base64
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from ds_pipelines.evidence import SnapshotManifest
+from ds_pipelines.extract.harm import Harm
 from ds_pipelines.extract.policy import Policy, TablePolicy
 from ds_pipelines.extract.proofs import PROOFS, Proofs
-from ds_pipelines.settings import load_settings
+from ds_pipelines.settings import Settings, load_settings
 
 
 def extract_assets(policy: Policy, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -41,30 +44,74 @@ def _extract_asset(table: TablePolicy, days: dg.DailyPartitionsDefinition | None
     )
     def extracted(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         from ds_pipelines.errors import ProofFailedError
+        from ds_pipelines.extract.pace import polite
         from ds_pipelines.extract.publish import extract_days, extract_state
 
-        proved: list[Proofs] = []
+        polite()
+        told, settings = _Told([], []), load_settings()
         try:
             if days is None:
-                newest = extract_state(table.name, load_settings(), proved.append)
+                newest = extract_state(table.name, settings, told.proofs.append, told.harms.append)
                 # The rows' digest as the version: reading the same rows again makes nothing downstream out of date.
-                version = dg.DataVersion(newest.logical_digest)
-                result = dg.MaterializeResult[Any](metadata=_facts(newest) | _columns(newest), data_version=version)
+                version, facts = dg.DataVersion(newest.logical_digest), _facts(newest) | _columns(newest)
+                result = dg.MaterializeResult[Any](metadata=facts | told.harm, data_version=version)
             else:
                 wanted = context.partition_key_range
                 first, last = date.fromisoformat(wanted.start), date.fromisoformat(wanted.end)
-                for manifest in extract_days(table.name, first, last, load_settings(), on_proofs=proved.append):
+                for manifest in extract_days(
+                    table.name, first, last, settings, on_proofs=told.proofs.append, on_harm=told.harms.append
+                ):
                     # What the columns are goes with the last day only: it is the one whose columns the pages show.
-                    facts = _facts(manifest) | (_columns(manifest) if manifest.day == last else {})
+                    facts = _facts(manifest) | (_columns(manifest) | told.harm if manifest.day == last else {})
                     context.add_asset_metadata(facts, partition_key=manifest.day.isoformat())
+                if first == last == settings.last_extractable_day():
+                    _reconcile(context, table.name, last, settings)
                 result = dg.MaterializeResult()
         except ProofFailedError:
-            yield from _checks(proved)
+            yield from _checks(told.proofs)
             raise
         yield result
-        yield from _checks(proved)
+        yield from _checks(told.proofs)
 
     return extracted
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What an extract tells beside its manifests."""
+
+    proofs: list[Proofs]
+    harms: list[Harm]
+
+    @property
+    def harm(self) -> dict[str, Any]:
+        """What it did to production, with a plot of it."""
+        from ds_pipelines.extract.harm_plot import plot
+
+        told: dict[str, Any] = {}
+        for harm in self.harms:
+            told |= {
+                "harm": "\n".join([harm.words, *harm.notes]),
+                "rows a second": round(harm.rate),
+                "seconds waited": round(sum(harm.waited.values()), 1),
+            }
+            if (picture := plot(harm)) is not None:
+                encoded = base64.b64encode(picture).decode()
+                told["pace"] = dg.MarkdownMetadataValue(
+                    f"![What it did to production](data:image/png;base64,{encoded})"
+                )
+        return told
+
+
+def _reconcile(context: dg.AssetExecutionContext, table: str, newest: date, settings: Settings) -> None:
+    """Reads the days before the newest again; what has changed becomes visible as if it had been extracted anew."""
+    from ds_pipelines.extract.reconcile import reconcile
+
+    done = reconcile(table, settings, before=newest, days=settings.reconcile_days)
+    context.log.info("%d earlier days were read again, %d had changed", len(done.read), len(done.changed))
+    for manifest in done.changed:
+        day = manifest.day.isoformat()
+        context.log_event(dg.AssetMaterialization(context.asset_key, metadata=_facts(manifest), partition=day))
 
 
 def _check_specs(table: TablePolicy) -> list[dg.AssetCheckSpec]:
