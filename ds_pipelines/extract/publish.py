@@ -205,9 +205,8 @@ class _Making:
             raise AssertionError("a reading without a bound is never given up")
         whole, frames = read
         ordering = Ordering(self.publication.table, self.stage.spill())
-        with ahead(frames) as pieces:
-            for rows in pieces:
-                ordering.add(rows)
+        for rows in frames:
+            ordering.add(rows)
         with ahead(ordering.ordered(), depth=1) as buckets:
             return Staged(self._written(buckets), whole.read_at, whole.watermark, sum(whole.erased.values()))
 
