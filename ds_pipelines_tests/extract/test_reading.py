@@ -251,6 +251,19 @@ def test_days_that_an_interrupted_extract_has_published_are_not_read_again(
     assert one.rows + two.rows == ROWS
 
 
+def test_an_extract_that_was_killed_when_all_was_published_is_made_anew(
+    visits: Settings, sql: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        extract_days("visits", visits.first_day, visits.first_day, visits, on_day=stop)
+    read = after_turn(monkeypatch, -1, killed)
+    assert sum(read) == 0
+    assert extract_day("visits", visits.first_day, visits).rows == sum(read)
+
+
 def interrupted(visits: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     with monkeypatch.context() as patched:
         after_turn(patched, 3, killed)
