@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ds_pipelines.errors import SourceRefusedError
-from ds_pipelines.extract.names import literal, quoted
+from ds_pipelines.extract.names import literal, qualified, quoted
 from ds_pipelines.extract.types import Carried, carried
 
 if TYPE_CHECKING:
@@ -142,15 +141,18 @@ def settling(walk: Walk, horizon: int | None = None) -> Walk:
     Args:
         walk: Of a table by day.
         horizon: That of a reading that is continued.
+
+    Raises:
+        SourceRefusedError: the database does not answer.
     """
+    named = literal(qualified(walk.table.schema, walk.table.policy.name))
+    [(may,)] = walk.source.answer(walk.table, f"SELECT has_column_privilege({named}, 'xmin', 'SELECT')")
+    if not may:
+        return walk
     if horizon is None:
         begun = f"SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::numeric % {_XIDS})::bigint"
         [(first,)] = walk.source.answer(walk.table, begun)
         horizon = max(int(first), _FIRST_XID)
-    try:
-        walk.source.answer(walk.table, f"SELECT age(xmin) {walk.source.rows_of(walk.table)} LIMIT 0")
-    except SourceRefusedError:
-        return walk
     return replace(walk, horizon=horizon)
 
 

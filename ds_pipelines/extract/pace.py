@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ds_pipelines.extract.pulse import Beat, Pulse
     from ds_pipelines.settings import Settings
 
-FEWEST_ROWS, FIRST_ROWS, MOST_ROWS = 200, 2_000, 1 << 17
-MOST_BYTES = 8 << 20
+FEWEST_ROWS, FIRST_ROWS, MOST_ROWS = 200, 2_000, 1 << 16
+MOST_BYTES = 16 << 20
 """Of a chunk: rows are fewer where they are wide."""
 PROBES = 9
 _PRESSED_SHARE = 0.2

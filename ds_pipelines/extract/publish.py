@@ -110,6 +110,7 @@ def extract_days(
         raise UnknownDayError(str(last), str(first), str(settings.last_extractable_day()))
     published: list[SnapshotManifest] = []
     with _making(publication, settings, on_proofs, on_harm, first=first, last=last, at=at) as making:
+        making.begin(first, last)
         for days in _windows(first, last):
             manifests = making.published_before(days) or making.published(
                 making.of_days(days), only_changes=only_changes
@@ -161,6 +162,11 @@ class _Making:
     counted: Counted
     unlike: list[str]
     """Columns of which hardly two values are equal."""
+
+    def begin(self, first: date, last: date) -> None:
+        """Starts over if an interrupted extract has published all of these days already: they are asked for again."""
+        if len(self.published_before([day for days in _windows(first, last) for day in days])) > 0:
+            self.unfinished.start_over()
 
     def published_before(self, days: list[date]) -> list[SnapshotManifest]:
         """What an interrupted extract of the same has published of these days; nothing unless all of them."""

@@ -186,6 +186,7 @@ class Unfinished:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None or issubclass(kind, _OF_ROWS):
+            (self.folder / "about.json").unlink(missing_ok=True)  # what is left if this is killed now is not used
             shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self._lock)
 
@@ -203,9 +204,17 @@ class Unfinished:
 
     def let_go(self) -> None:
         """Forgets what was read."""
-        for reading in self.folder.iterdir():
+        for reading in list(self.folder.iterdir()):
             if reading.is_dir():
+                (reading / "whole.json").unlink(missing_ok=True)  # first, because it vouches for the rest
+                (reading / "horizon").unlink(missing_ok=True)
                 shutil.rmtree(reading, ignore_errors=True)
+
+    def start_over(self) -> None:
+        """Forgets what was published and read."""
+        self.published = {}
+        (self.folder / "published").unlink(missing_ok=True)
+        self.let_go()
 
 
 def discard_all(settings: Settings) -> None:

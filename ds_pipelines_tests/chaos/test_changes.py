@@ -99,10 +99,12 @@ class Nursery:
 
     def __init__(self, settings: Settings) -> None:
         variables = settings.as_environment() | {"DS_EXTRACT_URL": postgres.url("extract", settings)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            text=True, env=environment(**variables),
-        )  # fmt: skip
+        self._log = settings.policies / "extracts.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                text=True, env=environment(**variables),
+            )  # fmt: skip
         assert self.said() == "ready"
 
     def said(self) -> str:
@@ -114,6 +116,10 @@ class Nursery:
         assert self._process.stdin is not None
         print(span, file=self._process.stdin, flush=True)
         return int(self.said())
+
+    def last_words(self) -> str:
+        """What the last extract said when it failed."""
+        return self._log.read_text()[-2_000:]
 
     def close(self) -> None:
         self._process.kill()
@@ -227,7 +233,7 @@ def test_what_is_published_is_what_the_database_held_whenever_the_extract_was_ki
             finished += nursery.said() == "0"
             require_equal(busy)
         nursery.start(spans[0])
-        assert nursery.said() == "0"
+        assert nursery.said() == "0", nursery.last_words()
     finally:
         nursery.close()
     assert finished < chaos_rounds

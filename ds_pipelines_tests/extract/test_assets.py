@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ds_pipelines.extract.policy import SHOP, load
 from ds_pipelines.extract.proofs import PROOFS
+from ds_pipelines.extract.publish import extract_days
+from ds_pipelines.snapshots.store import SnapshotStore
+from ds_pipelines_tests.extract.scenario import VISITS_COLUMNS, policy_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import dagster as dg
     import pytest
 
@@ -56,3 +62,33 @@ def test_a_proof_that_failed_is_shown_and_fails_the_run(
     assert checks["k_anonymity"] is False
     assert checks["nobody_named"] is True
     assert not (settings.snapshots / "published" / "customers").exists()
+
+
+def test_what_an_extract_did_to_production_is_shown(place: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = materialized(place, monkeypatch, "products")
+    [shown] = [event.materialization.metadata for event in result.get_asset_materialization_events()]
+    assert "the probe took" in str(shown["harm"].value)
+    assert {"rows a second", "seconds waited"} <= shown.keys()
+
+
+def test_with_the_newest_day_earlier_ones_are_read_again_and_shown_if_they_have_changed(
+    place: Settings, sql: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = place.last_extractable_day()
+    sql(f"""
+        CREATE TABLE visits (visit_id int PRIMARY KEY, at timestamptz NOT NULL, note text);
+        CREATE INDEX ON visits (at);
+        INSERT INTO visits SELECT n, timestamptz '{newest} 12:00+00' - n * interval '12 hours'
+        FROM generate_series(0, 9) AS n
+    """)
+    path = policy_file(tmp_path / "policies", VISITS_COLUMNS, schema=sql.schema)
+    settings = place.model_copy(update={"policies": path.parent})
+    before = extract_days("visits", newest - timedelta(2), newest - timedelta(1), settings)
+    sql("DELETE FROM visits WHERE visit_id = 2")
+    result = materialized(settings, monkeypatch, "visits", str(newest))
+    assert result.success
+    shown = {event.partition for event in result.get_asset_materialization_events()}
+    assert shown == {str(newest), str(newest - timedelta(1))}
+    now = SnapshotStore(settings.snapshots).manifests("visits")
+    assert [each.rows for each in now] == [before[0].rows, before[1].rows - 1, 2]
+    assert now[0] == before[0]

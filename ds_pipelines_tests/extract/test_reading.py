@@ -183,6 +183,14 @@ def test_what_changes_while_a_day_is_read_is_published_as_it_is_at_the_end(
     assert rows_of(visits, manifest).equals(day_now(visits, sql, day))
 
 
+@pytest.mark.parametrize("granted", ["", ", xmin"])
+def test_where_columns_are_granted_one_by_one_a_watermark_needs_xmin(visits: Settings, sql: Any, granted: str) -> None:
+    sql(f"REVOKE ALL ON visits FROM extract; GRANT SELECT (visit_id, at, amount{granted}) ON visits TO extract")
+    manifest = extract_day("visits", visits.first_day, visits)
+    assert (manifest.watermark is not None) is bool(granted)
+    assert rows_of(visits, manifest).equals(day_now(visits, sql, visits.first_day))
+
+
 def test_what_was_committed_late_is_published_wherever_its_key_lies(
     visits: Settings, sql: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,6 +249,19 @@ def test_days_that_an_interrupted_extract_has_published_are_not_read_again(
     one, two = extract_days("visits", first, last, visits)
     assert sum(read) == two.rows
     assert one.rows + two.rows == ROWS
+
+
+def test_an_extract_that_was_killed_when_all_was_published_is_made_anew(
+    visits: Settings, sql: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        extract_days("visits", visits.first_day, visits.first_day, visits, on_day=stop)
+    read = after_turn(monkeypatch, -1, killed)
+    assert sum(read) == 0
+    assert extract_day("visits", visits.first_day, visits).rows == sum(read)
 
 
 def interrupted(visits: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
