@@ -120,8 +120,18 @@ def _mlflow(settings: Settings) -> Command:
 
 
 def _gateway(settings: Settings) -> Command:
-    # It serves files and knows no database.
-    return [sys.executable, "-m", "ds_pipelines.cli", "gateway"], scrubbed_environment(**settings.as_environment())
+    from ds_pipelines.gateway import grants
+
+    # Made ready here: the service itself is not the owner of its tables. It knows its own database and, as consumers
+    # do, the serving tables; nothing of production.
+    grants.prepare(settings)
+    urls = {
+        f"DS_{name.upper()}": url.get_secret_value()
+        for name in ("gateway_database_url", "consumer_url")
+        if (url := getattr(settings, name)) is not None
+    }
+    program = [sys.executable, "-m", "ds_pipelines.cli", "gateway"]
+    return program, scrubbed_environment(**settings.as_environment()) | urls
 
 
 def _dagster() -> list[str]:
