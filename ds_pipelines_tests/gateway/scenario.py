@@ -98,13 +98,14 @@ def publish(
     return manifests
 
 
-def make_installation(home: Path, shared: Settings | None = None, **chosen: Any) -> Settings:
+def make_installation(home: Path, urls: Mapping[str, SecretStr] | None = None, **chosen: Any) -> Settings:
     """A home with the scenario's extracts, and a port of its own for its gateway.
 
-    The gateway's database is a new one in the cluster of `shared`, which saves starting a cluster for each.
+    The gateway's database is the one that is given, emptied; without one, it is embedded in the home.
     """
-    urls = {} if shared is None else database_of_its_own(shared)
-    settings = load_settings(home=home, gateway_port=free_port(), **urls, **chosen)
+    settings = load_settings(home=home, gateway_port=free_port(), **urls or {}, **chosen)
+    if urls:
+        empty(settings)
     publish(settings, "orders", ORDERS)
     publish(settings, "customers", CUSTOMERS)
     return settings
@@ -119,6 +120,12 @@ def database_of_its_own(shared: Settings) -> dict[str, SecretStr]:
         connection.cursor().execute(f"GRANT CONNECT ON DATABASE {name} TO gateway")
     logins = {"gateway_database_url": "gateway", "gateway_owner_url": "gateway_owner"}
     return {setting: SecretStr(cluster.url(name, login)) for setting, login in logins.items()}
+
+
+def empty(settings: Settings) -> None:
+    """Drops everything from the gateway's database."""
+    with closing(postgres.connect("gateway_owner", settings)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DROP OWNED BY gateway_owner CASCADE")
 
 
 def free_port() -> int:
