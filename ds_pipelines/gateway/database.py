@@ -156,15 +156,8 @@ class Database:
         """
         import psycopg2
 
-        with self._lock:
-            kept = self._idle.pop() if self._idle else None
-        if kept is not None:
-            try:
-                return self._run(kept, work)
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                self.close()  # the server was restarted, and the others are dead, too
         try:
-            return self._run(self._connect(), work)
+            return self._run_once_or_twice(work)
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             named = getattr(self._settings, f"{self._role}_url") is not None
             setting = f"DS_{self._role.upper()}_URL" if named else None
@@ -173,6 +166,18 @@ class Database:
             if self._role != "gateway_database":
                 raise
             raise UnpreparedGatewayError from None
+
+    def _run_once_or_twice(self, work: Callable[[psycopg2.extensions.cursor], T]) -> T:
+        import psycopg2
+
+        with self._lock:
+            kept = self._idle.pop() if self._idle else None
+        if kept is not None:
+            try:
+                return self._run(kept, work)
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                self.close()  # the server was restarted, and the others are dead, too
+        return self._run(self._connect(), work)
 
     def close(self) -> None:
         """Closes what is kept."""

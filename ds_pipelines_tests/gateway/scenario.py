@@ -113,12 +113,22 @@ def make_installation(home: Path, urls: Mapping[str, SecretStr] | None = None, *
 
 def database_of_its_own(shared: Settings) -> dict[str, SecretStr]:
     """A new database for a gateway, in the platform cluster of these settings."""
-    cluster, name = postgres.cluster("platform", shared), f"gateway_{uuid.uuid4().hex[:12]}"
+    return _database("platform", {"gateway_owner_url": "gateway_owner", "gateway_database_url": "gateway"}, shared)
+
+
+def serving_database_of_its_own(shared: Settings) -> dict[str, SecretStr]:
+    """A new serving database, in the production cluster of these settings."""
+    return _database("production", {"serving_url": "scoring", "consumer_url": "consumer"}, shared)
+
+
+def _database(cluster_name: postgres.ClusterName, logins: Mapping[str, str], shared: Settings) -> dict[str, SecretStr]:
+    """A new database of the first login, which the second may enter too; URLs by setting."""
+    cluster, name = postgres.cluster(cluster_name, shared), f"test_{uuid.uuid4().hex[:12]}"
+    owner, guest = logins.values()
     with closing(psycopg2.connect(cluster.url("postgres", "postgres"))) as connection:
         connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {name} OWNER gateway_owner")
-        connection.cursor().execute(f"GRANT CONNECT ON DATABASE {name} TO gateway")
-    logins = {"gateway_database_url": "gateway", "gateway_owner_url": "gateway_owner"}
+        connection.cursor().execute(f"CREATE DATABASE {name} OWNER {owner}")
+        connection.cursor().execute(f"GRANT CONNECT ON DATABASE {name} TO {guest}")
     return {setting: SecretStr(cluster.url(name, login)) for setting, login in logins.items()}
 
 
