@@ -115,9 +115,12 @@ async def _unusable(_: Request, error: Exception) -> JSONResponse:
     return _answer(422, f"The request cannot be used: {named}. The routes are described at /docs.")
 
 
-async def _no_such_route(_: Request, error: Exception) -> JSONResponse:
+async def _no_such_route(request: Request, error: Exception) -> JSONResponse:
     code = error.status_code if isinstance(error, HTTPException) else 500
     headers = (error.headers or {}) if isinstance(error, HTTPException) else {}
+    if code == 405:  # each route knows only its own methods
+        described = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), {})
+        headers = {"Allow": ", ".join(sorted(method.upper() for method in described))}
     said = "The request's body cannot be read." if code == 400 else "There is no such route."
     return _answer(code, f"{said} The routes are described at /docs.", **headers)
 

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from ds_pipelines.gateway import archive
 from ds_pipelines.gateway.catalog import Catalog
 from ds_pipelines.gateway.server.exchange import Item, exchange_of
-from ds_pipelines.gateway.server.shapes import BODY_PROBLEMS, Digest, Problem
+from ds_pipelines.gateway.server.shapes import BODY_PROBLEMS, Digest
 
 PARQUET = "application/vnd.apache.parquet"
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -57,7 +57,7 @@ def routes(catalog: Catalog) -> APIRouter:
     @router.post(
         "/v1/files",
         response_class=StreamingResponse,
-        responses=BODY_PROBLEMS | {200: {"content": {archive.MEDIA_TYPE: BINARY}}, 400: {"model": Problem}},
+        responses=BODY_PROBLEMS | {200: {"content": {archive.MEDIA_TYPE: BINARY}}},
     )
     def files(
         request: Request, digests: Annotated[list[Digest], Body(max_length=archive.AT_ONCE)]

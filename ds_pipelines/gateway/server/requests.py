@@ -16,7 +16,7 @@ from ds_pipelines.gateway.catalog import Catalog
 from ds_pipelines.gateway.grants import Grant
 from ds_pipelines.gateway.queue import Queue
 from ds_pipelines.gateway.server.exchange import Exchange, Item, exchange_of
-from ds_pipelines.gateway.server.shapes import BODY_PROBLEMS, Problem
+from ds_pipelines.gateway.server.shapes import BODY_PROBLEMS
 from ds_pipelines.gateway.wire import RequestStatus, RequestWanted
 from ds_pipelines.settings import Settings
 
@@ -31,7 +31,7 @@ def routes(catalog: Catalog, queue: Queue, settings: Settings) -> APIRouter:
     """The routes over a queue, for the tables of the privacy policy."""
     router = APIRouter(tags=["requests"])
 
-    @router.post("/v1/requests", status_code=201, responses=BODY_PROBLEMS | {400: {"model": Problem}})
+    @router.post("/v1/requests", status_code=201, responses=BODY_PROBLEMS)
     def ask(request: Request, wanted: Annotated[RequestWanted, AfterValidator(_writable)]) -> RequestStatus:
         """Asks production to extract days of a table, or a table as it is now; the answer can be watched."""
         exchange = exchange_of(request, "extracts")

@@ -17,7 +17,7 @@ from ds_pipelines.errors import UnknownScoresError
 from ds_pipelines.gateway.database import Database
 from ds_pipelines.gateway.server.exchange import Item, exchange_of
 from ds_pipelines.gateway.server.files import BINARY, PARQUET
-from ds_pipelines.gateway.server.shapes import Day, Problem
+from ds_pipelines.gateway.server.shapes import Day, problem
 from ds_pipelines.gateway.wire import ScoresSummary
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def routes(offers: Iterable[Offer], serving: Database) -> APIRouter:
         response_class=Response,
         responses={
             200: {"content": {JSON: ROWS, PARQUET: BINARY, ARROW: BINARY}},
-            406: {"model": Problem},
+            406: problem("None of the forms that Accept names"),
         },
     )
     def rows(request: Request, table: str, day: Day | None = None) -> Response:

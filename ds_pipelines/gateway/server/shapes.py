@@ -7,7 +7,7 @@ import re
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -23,14 +23,14 @@ Day = Annotated[date, BeforeValidator(_day)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="The digest of a manifest")]
 
 
-class Problem(BaseModel):
-    """Why there is no other answer."""
-
-    detail: str
+def problem(description: str) -> dict[str, Any]:
+    """The description of an answer that says why there is no other; JSON, whatever else the route answers with."""
+    schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": description}
+    status: problem(description)
     for status, description in {
         401: "No valid token",
         403: "A token of another kind",
@@ -42,6 +42,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 """What every guarded route may answer."""
 BODY_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    408: {"model": Problem, "description": "The body did not arrive in time"},
-    413: {"model": Problem, "description": "The body is too large"},
+    400: problem("The body cannot be read"),
+    408: problem("The body did not arrive in time"),
+    413: problem("The body is too large"),
 }
