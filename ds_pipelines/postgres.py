@@ -259,7 +259,8 @@ class Cluster:
             if self._lease is not None and self.running():
                 return
             self.root.mkdir(parents=True, exist_ok=True)
-            self.secrets_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (*reversed(self.secrets_dir.parents[:2]), self.secrets_dir):
+                folder.mkdir(exist_ok=True, mode=0o700)  # `parents=True` would open those above to everybody
             with self._startup_lock():
                 if self._lease is None:
                     # Held from before the start, so that a process which leaves meanwhile does not stop the server.

@@ -114,6 +114,8 @@ class Settings(BaseSettings):
             chosen = TomlConfigSettingsSource(settings_cls, toml_file=path)
         except (OSError, ValueError) as error:
             raise SettingsFileError(path, getattr(error, "strerror", None) or str(error)) from None
+        for name in sorted(set(chosen()) & set(DATABASE_SETTINGS)):
+            raise SettingsError(f"DS_{name.upper()}", "it in the environment: exploration reads settings.toml, too")
         return init_settings, env_settings, chosen
 
     @field_validator("home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key")

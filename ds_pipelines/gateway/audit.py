@@ -59,12 +59,12 @@ def bytes_today(cursor: psycopg2.extensions.cursor, token: UUID) -> int:
 
 
 def read(
-    cursor: psycopg2.extensions.cursor, *, token: str | None = None, table: str | None = None, last: int = 100
+    cursor: psycopg2.extensions.cursor, *, named: str | None = None, table: str | None = None, last: int = 100
 ) -> list[tuple[datetime, Line]]:
-    """The newest lines, of a token's name or a table where one is named, in the order in which they were added."""
+    """The newest lines, in the order in which they were added; of a token's name or of a table, where one is given."""
     cursor.execute(
         f"SELECT at, {_NAMES} FROM audit WHERE token_name = coalesce(%s, token_name) "  # noqa: S608 - our own names
         'AND (%s::text IS NULL OR "table" = %s) ORDER BY id DESC LIMIT %s',
-        (token, table, table, last),
+        (named, table, table, last),
     )
     return [(at, Line(*said)) for at, *said in reversed(cursor.fetchall())]

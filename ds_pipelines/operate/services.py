@@ -131,7 +131,9 @@ def _gateway(settings: Settings) -> Command:
         if (url := getattr(settings, name)) is not None
     }
     program = [sys.executable, "-m", "ds_pipelines.cli", "gateway"]
-    return program, scrubbed_environment(**settings.as_environment()) | urls
+    variables = scrubbed_environment(**settings.as_environment()) | urls
+    variables.pop("DS_DAGSTER_URL", None)  # which is left to Dagster's own processes
+    return program, variables
 
 
 def _dagster() -> list[str]:

@@ -104,7 +104,7 @@ def audit(
 
     settings = load_settings()
     ensure(settings)
-    lines = Database(settings).run(lambda cursor: room.read(cursor, token=of, table=table, last=last))
+    lines = Database(settings).run(lambda cursor: room.read(cursor, named=of, table=table, last=last))
     for at, line in lines:
         who = line.user if line.asserted_by == "nobody" else f"{line.user} (says the {line.asserted_by})"
         what = (line.token_name, who, f"{line.method} {line.route}", line.table or "-", (line.digest or "-")[:12])

@@ -49,7 +49,7 @@ def asking(settings: Settings, token: str, **headers: str) -> Iterator[httpx.Cli
 
 def lines(settings: Settings, token: str) -> list[Line]:
     """What the audit says of a token's name."""
-    return [line for _, line in Database(settings).run(lambda cursor: audit.read(cursor, token=token))]
+    return [line for _, line in Database(settings).run(lambda cursor: audit.read(cursor, named=token))]
 
 
 # What a token opens
