@@ -6,9 +6,9 @@ What belongs here: the shapes of answers that are not records of the house alrea
 from datetime import date
 from typing import Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AwareDatetime, Field, TypeAdapter
 
-from ds_pipelines.evidence import Record, SnapshotManifest
+from ds_pipelines.evidence import Column, Record, SnapshotManifest, Withheld
 
 
 class ExtractSummary(Record):
@@ -24,6 +24,70 @@ class ExtractSummary(Record):
     rows: int = Field(description="Of all days; of the newest day for a table of current state")
 
 
+class TableSchema(Record):
+    """What the newest published extract of a table holds, and why it is so."""
+
+    table: str
+    rows_of: Literal["day", "state"]
+    day: date = Field(description="The newest day that is published, of which this is said")
+    columns: tuple[Column, ...]
+    withheld: tuple[Withheld, ...]
+    policy_digest: str
+
+
+class PublishedDay(Record):
+    """What is published of a table for one day, in short."""
+
+    day: date
+    rows: int
+    bytes: int
+    digest: str
+    published_at: AwareDatetime
+
+
+class RequestWanted(Record):
+    """What somebody asks for that is not published yet, or not any more as it is in production."""
+
+    table: str
+    since: date | None = Field(None, description="First day; None for a table of current state")
+    until: date | None = Field(None, description="Last day, included; None for a table of current state")
+    reason: str = Field(min_length=5, max_length=500, description="Why, for the people who run production")
+    user: str | None = Field(None, min_length=1, max_length=200, description="Who asks, if the asker knows")
+
+
+class RequestStatus(Record):
+    """A request, and what became of it."""
+
+    id: str = Field(description="UUID")
+    table: str
+    since: date | None
+    until: date | None
+    reason: str
+    user: str
+    state: Literal["queued", "running", "done", "failed"]
+    asked_at: AwareDatetime
+    started_at: AwareDatetime | None
+    finished_at: AwareDatetime | None
+    days: int = Field(description="Days asked for; 1 for a table of current state")
+    done: int = Field(description="Of them, those published since it was asked")
+    message: str = Field(description="Why it failed, or where it stands; may be empty")
+
+
+class ScoresSummary(Record):
+    """What one scoring job delivered."""
+
+    table: str
+    job: str
+    description: str
+    first_day: date
+    last_day: date
+    days: int
+    rows: int = Field(description="Of the newest day")
+
+
 SUMMARIES = TypeAdapter(list[ExtractSummary])
 MANIFEST = TypeAdapter(SnapshotManifest)
 MANIFESTS = TypeAdapter(list[SnapshotManifest])
+DAYS = TypeAdapter(list[PublishedDay])
+REQUEST = TypeAdapter(RequestStatus)
+REQUESTS = TypeAdapter(list[RequestStatus])

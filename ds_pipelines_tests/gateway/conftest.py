@@ -8,27 +8,40 @@ import httpx
 import pytest
 
 from ds_pipelines.gateway.tokens import read_token
-from ds_pipelines_tests.gateway.scenario import make_installation, serving
+from ds_pipelines.settings import Settings, load_settings
+from ds_pipelines_tests.gateway.scenario import database_of_its_own, make_installation, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ds_pipelines.settings import Settings
+    from pydantic import SecretStr
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def shared(home: Path) -> Settings:
+    """Settings of the home whose cluster all gateways of these tests share."""
+    return load_settings(home=home)
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, shared: Settings) -> Iterator[Settings]:
     """An installation whose gateway runs; tests publish more into it, but change nothing that is there."""
-    settings = make_installation(tmp_path_factory.mktemp("home"))
+    settings = make_installation(tmp_path_factory.mktemp("home"), database_of_its_own(shared))
     with serving(settings):
         yield settings
 
 
+@pytest.fixture(scope="session")
+def database(shared: Settings) -> dict[str, SecretStr]:
+    """The database of all gateways that tests start for themselves, one after the other."""
+    return database_of_its_own(shared)
+
+
 @pytest.fixture
-def installation(tmp_path: Path) -> Settings:
+def installation(tmp_path: Path, database: dict[str, SecretStr]) -> Settings:
     """An installation of the test's own; its gateway is the test's to start."""
-    return make_installation(tmp_path / "home")
+    return make_installation(tmp_path / "home", database)
 
 
 @pytest.fixture
