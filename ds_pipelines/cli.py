@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ds_pipelines import cli_table
 from ds_pipelines.errors import DsPipelinesError
 from ds_pipelines.settings import environment, load_settings, quiet_libraries
 
@@ -25,6 +26,8 @@ policy = typer.Typer(help="Write the privacy policy, and hold it against the dat
 app.add_typer(policy, name="policy")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")
+app.add_typer(cli_table.requests, name="requests")
+app.command("table")(cli_table.table)
 
 Transactions = Annotated[
     Path | None, typer.Option(help="Build the shop from real transactions: a CSV in the layout of UCI's Online Retail.")

@@ -78,6 +78,15 @@ class Settings(BaseSettings):
     exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
     production_port: int = Field(4267, description="Code server of the location production.", ge=1, le=65535)
     gateway_address: str | None = Field(None, description="URL of the gateway, if it runs elsewhere.")
+    listing_age: timedelta = Field(
+        timedelta(minutes=5),
+        description="How long what the gateway listed counts as current, so that reading again asks nobody (ISO 8601).",
+    )
+    user_header: str | None = Field(
+        None,
+        description="Header by which an authenticating proxy in front of Dagster's pages names the user, as "
+        "X-Forwarded-User; only where nobody reaches the pages but through that proxy.",
+    )
     tracking_address: str | None = Field(None, description="URL of the MLflow server, if it runs elsewhere.")
 
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
