@@ -33,7 +33,7 @@ from ds_pipelines.gateway.archive import AT_ONCE, files
 from ds_pipelines.gateway.cache import Cache, moment, replacing
 from ds_pipelines.gateway.progress import silent
 from ds_pipelines.gateway.tokens import read_token
-from ds_pipelines.gateway.transport import Transport, said
+from ds_pipelines.gateway.transport import Transport, address_of, base_of, said
 from ds_pipelines.gateway.wire import MANIFEST, MANIFESTS, REQUEST, REQUESTS, SUMMARIES
 
 if TYPE_CHECKING:
@@ -284,6 +284,16 @@ def connect(settings: Settings) -> Gateway:
         SettingsError: the gateway's address is no URL.
     """
     return Gateway(settings.gateway_base, read_token(settings), settings.cache, current=settings.listing_age)
+
+
+def last_tables(settings: Settings) -> tuple[ExtractSummary, ...]:
+    """Which tables the gateway listed when it was last asked; contacts nobody, and needs no token.
+
+    Raises:
+        SettingsError: the gateway's address is no URL.
+    """
+    kept = Cache(settings.cache, address_of(base_of(settings.gateway_base))).catalogue()
+    return () if kept is None else kept.tables
 
 
 def _route(table: str) -> str:

@@ -66,15 +66,8 @@ class Transport:
         Raises:
             SettingsError: the URL is none.
         """
-        try:
-            base = httpx.URL(url)
-        except httpx.InvalidURL:
-            raise SettingsError("DS_GATEWAY_ADDRESS", "a URL, as http://127.0.0.1:4280") from None
-        if base.scheme not in {"http", "https"} or not base.host:
-            raise SettingsError("DS_GATEWAY_ADDRESS", "a URL that starts with http:// or https:// and names a host")
-        # Only what can be shown: a URL may hold a password.
-        self.address = base.netloc.decode("ascii")
-        self._base, self._token = base, token
+        self._base, self._token = base_of(url), token
+        self.address = address_of(self._base)
         self.on_answer: Callable[[], None] = lambda: None
         """Called whenever the gateway answered."""
 
@@ -163,6 +156,26 @@ class Transport:
             raise GatewayAnswerError(
                 self.address, f"{error.error_count()} parts of the answer are not as expected"
             ) from None
+
+
+def base_of(url: str) -> httpx.URL:
+    """A gateway's URL.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        base = httpx.URL(url)
+    except httpx.InvalidURL:
+        raise SettingsError("DS_GATEWAY_ADDRESS", "a URL, as http://127.0.0.1:4280") from None
+    if base.scheme not in {"http", "https"} or not base.host:
+        raise SettingsError("DS_GATEWAY_ADDRESS", "a URL that starts with http:// or https:// and names a host")
+    return base
+
+
+def address_of(base: httpx.URL) -> str:
+    """What can be shown of it: a URL may hold a password."""
+    return base.netloc.decode("ascii")
 
 
 def said(response: httpx.Response) -> str:

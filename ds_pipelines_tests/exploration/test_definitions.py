@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from ds_pipelines import postgres
-from ds_pipelines.exploration.tables import TABLES
+from ds_pipelines.exploration.tables import SHOP as TABLES
 from ds_pipelines.extract import policy
 from ds_pipelines.extract.publish import extract_day, extract_state
 from ds_pipelines.snapshots.store import SnapshotStore
