@@ -131,7 +131,7 @@ def _list_tables(gateway: "Gateway") -> None:
 
 
 def _describe(selection: "Selection", gateway: "Gateway") -> None:
-    from ds_pipelines.gateway.cache import moment, words
+    from ds_pipelines.gateway.ages import moment, words
 
     newest, first = selection.newest, selection.manifests[0]
     rows = sum(each.rows for each in selection.manifests)

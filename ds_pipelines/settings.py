@@ -82,7 +82,7 @@ class Settings(BaseSettings):
         timedelta(minutes=5),
         description="How long what the gateway listed counts as current, so that reading again asks nobody (ISO 8601).",
     )
-    user_header: str | None = Field(
+    webserver_user_header: str | None = Field(
         None,
         description="Header by which an authenticating proxy in front of Dagster's pages names the user, as "
         "X-Forwarded-User; only where nobody reaches the pages but through that proxy.",

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 class GatewayBusyError(DsPipelinesError):
     """The gateway limits how much one token may ask for, and the limit is reached."""
 
-    def __init__(self, address: str, seconds: float, patience: float) -> None:
+    def __init__(self, address: str, said: str, wait: str) -> None:
         super().__init__(
-            f"The gateway at {address} has had as much from this token as it allows, and asks to wait {seconds:.0f} s "
-            f"more: expected at most {patience:.0f} s. Try again then, ask for fewer days at once, or have the "
-            "token's limits raised by who runs the gateway."
+            f"The gateway at {address} has had enough of this token for now: {said or 'a limit is reached'}. Expected "
+            f"fewer questions, or days; try again in {wait}, or have the token's limits raised by who runs the gateway."
         )
 
 
@@ -39,7 +38,7 @@ class UnusableReasonError(DsPipelinesError):
         )
 
 
-class UnknownRequestError(DsPipelinesError):
+class NoSuchRequestError(DsPipelinesError):
     """There is no request of this id, or it is another token's."""
 
     def __init__(self, known: Iterable[str]) -> None:

@@ -51,6 +51,17 @@ class GatewayAnswerError(DsPipelinesError):
         )
 
 
+class GatewayForbidsError(GatewayRefusedError):
+    """The gateway knows the token, which is for something else."""
+
+    def __init__(self, address: str, said: str) -> None:
+        DsPipelinesError.__init__(
+            self,
+            f"The gateway at {address} does not answer this with this token: {said.rstrip('.') or 'it is for others'}. "
+            "Expected a token for extracts in secrets/gateway.token of your DS_HOME.",
+        )
+
+
 class ForgedSnapshotError(DsPipelinesError):
     """The gateway sent other bytes than those that were published."""
 

@@ -167,7 +167,7 @@ def _version(chosen: Sequence[SnapshotManifest]) -> dg.DataVersion:
 
 
 def _facts(manifest: SnapshotManifest) -> dict[str, Any]:
-    from ds_pipelines.gateway.cache import words
+    from ds_pipelines.gateway.ages import words
 
     return {
         "dagster/row_count": manifest.rows,

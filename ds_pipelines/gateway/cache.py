@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -150,17 +150,3 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def words(length: timedelta | float) -> str:
-    """A duration as a person says it, in its largest whole unit."""
-    seconds = length if isinstance(length, (int, float)) else length.total_seconds()
-    for unit, span in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * span:
-            return f"{seconds / span:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
-
-
-def moment(at: datetime) -> str:
-    """A time and how long ago it was, for a person."""
-    return f"{words(datetime.now(UTC) - at)} ago ({at.astimezone(UTC):%Y-%m-%d %H:%M UTC})"

@@ -23,14 +23,15 @@ from ds_pipelines.errors import (
     ForgedSnapshotError,
     GatewayAnswerError,
     GatewayUnreachableError,
+    NoSuchRequestError,
     RequestRefusedError,
     UnknownExtractError,
-    UnknownRequestError,
     UnknownSnapshotError,
     UnpublishedDayError,
 )
+from ds_pipelines.gateway.ages import moment
 from ds_pipelines.gateway.archive import AT_ONCE, files
-from ds_pipelines.gateway.cache import Cache, moment, replacing
+from ds_pipelines.gateway.cache import Cache, replacing
 from ds_pipelines.gateway.progress import silent
 from ds_pipelines.gateway.tokens import read_token
 from ds_pipelines.gateway.transport import Transport, address_of, base_of, said
@@ -232,12 +233,12 @@ class Gateway:
         """How a request stands.
 
         Raises:
-            UnknownRequestError: there is none of this id.
+            NoSuchRequestError: there is none of this id.
             GatewayUnreachableError, GatewayRefusedError, GatewayAnswerError: no answer, or not the one expected.
         """
         response = self._transport.get(f"/v1/requests/{_quoted(id_)}")
         if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.UNPROCESSABLE_ENTITY}:
-            raise UnknownRequestError([each.id for each in self.requests()])
+            raise NoSuchRequestError([each.id for each in self.requests()])
         return self._transport.parse(REQUEST, response)
 
     def requests(self) -> list[RequestStatus]:

@@ -20,10 +20,12 @@ from ds_pipelines.errors import (
     GatewayAnswerError,
     GatewayBusyError,
     GatewayFailedError,
+    GatewayForbidsError,
     GatewayRefusedError,
     GatewayUnreachableError,
     SettingsError,
 )
+from ds_pipelines.gateway.ages import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +51,8 @@ log = logging.getLogger(__name__)
 class _Wait(Exception):  # noqa: N818 - a signal between two functions, and never seen outside
     """The gateway asks to come back later."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, said: str) -> None:
+        self.seconds, self.said = seconds, said.rstrip(".")
 
 
 class Transport:
@@ -117,7 +119,7 @@ class Transport:
             except _Wait as wait:
                 pause, patience = wait.seconds, patience - wait.seconds
                 if patience < 0:
-                    raise GatewayBusyError(self.address, wait.seconds, PATIENCE) from None
+                    raise GatewayBusyError(self.address, wait.said, words(wait.seconds)) from None
                 log.info("The gateway asks to wait %.0f s: the limits of its token are reached.", wait.seconds)
             time.sleep(pause)
 
@@ -125,7 +127,7 @@ class Transport:
         """The response, if it is one that the gateway gives and that its caller understands.
 
         Raises:
-            GatewayRefusedError: the token is not known.
+            GatewayRefusedError: the token is not known, or not for this.
             GatewayFailedError: the gateway, or what stands before it, cannot serve.
             GatewayAnswerError: anything else.
         """
@@ -133,7 +135,11 @@ class Transport:
         if status == httpx.codes.UNAUTHORIZED:
             raise GatewayRefusedError(self.address)
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            raise _Wait(_seconds(response.headers.get("retry-after", "")))
+            response.read()
+            raise _Wait(_seconds(response.headers.get("retry-after", "")), said(response))
+        if status == httpx.codes.FORBIDDEN:
+            response.read()
+            raise GatewayForbidsError(self.address, said(response))
         if status >= httpx.codes.INTERNAL_SERVER_ERROR:
             response.read()
             raise GatewayFailedError(self.address, status, said(response))

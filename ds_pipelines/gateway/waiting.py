@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors import GatewayUnreachableError, RequestFailedError, StillWaitingError
-from ds_pipelines.gateway.cache import words
+from ds_pipelines.gateway.ages import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ def wait(
     Raises:
         RequestFailedError: production could not do it.
         StillWaitingError: it is not done in that time; it goes on in production.
-        UnknownRequestError, GatewayRefusedError, GatewayAnswerError: the gateway no longer knows the request, or us.
+        NoSuchRequestError, GatewayRefusedError, GatewayAnswerError: the gateway no longer knows the request, or us.
     """
     began, told, pause, away = time.monotonic(), float("-inf"), FIRST_PAUSE, ""
     status, before = request, None

@@ -26,19 +26,19 @@ class ExtractSummary(Record):
 
 
 class RequestWanted(Record):
-    """Somebody asks for what is not published yet."""
+    """What somebody asks for that is not published yet, or not any more as it is in production."""
 
     table: str
-    since: date | None = Field(None, description="First day, for a table by day")
-    until: date | None = Field(None, description="Last day, for a table by day; without one, the first")
-    reason: str = Field(min_length=5, max_length=500, description="What it is needed for, for those who answer for it")
-    user: str | None = Field(None, description="Who asks, as an authenticating proxy named them; nobody: shared")
+    since: date | None = Field(None, description="First day; None for a table of current state")
+    until: date | None = Field(None, description="Last day, included; None for a table of current state")
+    reason: str = Field(min_length=5, max_length=500, description="Why, for the people who run production")
+    user: str | None = Field(None, min_length=1, max_length=200, description="Who asks, if the asker knows")
 
 
 class RequestStatus(Record):
-    """What became of a request."""
+    """A request, and what became of it."""
 
-    id: str = Field(description="A UUID")
+    id: str = Field(description="UUID")
     table: str
     since: date | None
     until: date | None
@@ -48,8 +48,8 @@ class RequestStatus(Record):
     asked_at: AwareDatetime
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
-    days: int = Field(description="How many days were asked for; 1 for a table of current state")
-    done: int = Field(description="How many of them were published since")
+    days: int = Field(description="Days asked for; 1 for a table of current state")
+    done: int = Field(description="Of them, those published since it was asked")
     message: str = Field(description="Why it failed, or where it stands; may be empty")
 
 

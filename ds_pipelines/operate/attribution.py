@@ -4,9 +4,9 @@ What belongs here: writing that name on a run as it is submitted. What does not:
 what a name is used for (the requests of `exploration.tables` carry it).
 
 Dagster itself knows no users, and whoever launches a run can put any tag on it. So the tag is always written anew here:
-from the header that `DS_USER_HEADER` names, and as *shared* without one, as for runs of schedules and backfills, which
-the daemon submits for everybody. The header is as trustworthy as the proxy: it must replace what a browser sends, and
-be the only way to the pages.
+from the header that `DS_WEBSERVER_USER_HEADER` names, and as *shared* without one, as for runs of schedules and
+backfills, which the daemon submits for everybody. The header is as trustworthy as the proxy: it must replace what a
+browser sends, and be the only way to the pages.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AttributingRunCoordinator(QueuedRunCoordinator):
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Queues a run with the tag of its user."""
-        header = load_settings().user_header
+        header = load_settings().webserver_user_header
         named = (context.get_request_header(header) or "") if header else ""
         user = "".join(each for each in named if each.isprintable()).strip()[:LONGEST]
         self._instance.add_run_tags(context.dagster_run.run_id, {USER: user or SHARED})

@@ -32,7 +32,7 @@ LAUNCH = """mutation ($tags: [ExecutionTag!]) {
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     """Only exploration, behind a proxy that names its users."""
     folder = tmp_path_factory.mktemp("alone")
-    with pages(load_settings(home=folder, user_header=HEADER), folder / "instance", "exploration") as served:
+    with pages(load_settings(home=folder, webserver_user_header=HEADER), folder / "instance", "exploration") as served:
         yield served
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import httpx
+
 from ds_pipelines.settings import environment
-from ds_pipelines_tests.gateway.scenario import wait_until_healthy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +30,20 @@ def asking(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         env=environment(**settings.as_environment()),
     )
     try:
-        wait_until_healthy(settings, server)
+        _wait_until_healthy(settings, server)
         yield server
     finally:
         server.terminate()
         server.wait(10)
+
+
+def _wait_until_healthy(settings: Settings, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            httpx.get(f"{settings.gateway_base}/health", trust_env=False).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError("the gateway does not answer")

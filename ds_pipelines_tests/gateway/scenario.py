@@ -111,15 +111,14 @@ def serving(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """The gateway as a process of its own, until the block ends or stops it."""
     server = subprocess.Popen([sys.executable, "-c", SERVE], env=environment(**settings.as_environment()))
     try:
-        wait_until_healthy(settings, server)
+        _wait_until_healthy(settings, server)
         yield server
     finally:
         server.terminate()
         server.wait(10)
 
 
-def wait_until_healthy(settings: Settings, server: subprocess.Popen[bytes]) -> None:
-    """Returns when a gateway answers that was just started."""
+def _wait_until_healthy(settings: Settings, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -14,7 +14,8 @@ import pytest
 
 from ds_pipelines import lab
 from ds_pipelines.errors import GatewayUnreachableError
-from ds_pipelines.gateway.cache import Cache, moment, words
+from ds_pipelines.gateway.ages import moment, words
+from ds_pipelines.gateway.cache import Cache
 from ds_pipelines.gateway.client import connect
 from ds_pipelines.settings import environment
 from ds_pipelines_tests.gateway.scenario import DAYS, MONDAY, NEXT_WEEK, make_installation, orders_of, publish, serving
