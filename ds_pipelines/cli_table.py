@@ -5,7 +5,7 @@ fetching, writing and asking, which are the lab's and the gateway's client's.
 """
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,13 +77,14 @@ def list_requests() -> None:
 
     with connect(load_settings()) as gateway:
         asked = sorted(gateway.requests(), key=lambda each: each.asked_at, reverse=True)
+    if not asked:
+        typer.echo("Nothing was asked for yet.")
+        return
     rows = _grid("id", "table", "asked for", "by", "at", "how it stands")
     for each in asked:
         days = asked_for(each.since, each.until)
         rows.add_row(each.id, each.table, days, each.user, f"{each.asked_at:%Y-%m-%d %H:%M %Z}", standing(each))
     _print(rows)
-    if not asked:
-        typer.echo("Nothing was asked for yet.")
 
 
 @requests.command("show")
@@ -131,17 +132,20 @@ def _list_tables(gateway: "Gateway") -> None:
 
 
 def _describe(selection: "Selection", gateway: "Gateway") -> None:
-    from ds_pipelines.gateway.ages import moment, words
+    from rich.filesize import decimal
+
+    from ds_pipelines.gateway.ages import moment
 
     newest, first = selection.newest, selection.manifests[0]
     rows = sum(each.rows for each in selection.manifests)
     size = sum(each.bytes for each in selection.manifests)
     cached = len(selection.manifests) - len(gateway.cache.missing(selection.manifests))
     days = f"the state of {newest.day}" if newest.rows_of == "state" else f"{first.day} to {newest.day}"
-    typer.echo(f"{newest.table}: {days}, {rows:,} rows, {size / 2**20:.1f} MiB as Parquet")
-    age = words(datetime.now(UTC) - newest.published_at)
-    typer.echo(f"newest published {moment(newest.published_at)}, read from production {moment(newest.read_at)}")
-    typer.echo(f"in the cache: {cached} of {len(selection.manifests)} files; the newest is {age} old\n")
+    typer.echo(f"{newest.table}: {days}, {rows:,} rows, {decimal(size)} as Parquet")
+    typer.echo(
+        f"The newest was published {moment(newest.published_at)}, read from production {moment(newest.read_at)}."
+    )
+    typer.echo(f"{cached} of {len(selection.manifests)} files are in the cache.\n")
     columns = _grid("column", "type", "treatment", "why")
     explained = {each.name: each for each in newest.columns}
     for name in selection.columns:
@@ -162,9 +166,11 @@ def _show(request: "RequestStatus") -> None:
 
 
 def _tell(written: "Written") -> None:
+    from rich.filesize import decimal
+
     from ds_pipelines.lab.export import SHEET_ROWS
 
-    typer.echo(f"{written.path}: {written.rows:,} rows, {written.bytes / 2**20:.1f} MiB")
+    typer.echo(f"{written.path}: {written.rows:,} rows, {decimal(written.bytes)}")
     if written.guarded:
         typer.echo(
             f"{written.guarded:,} cells begin like a formula and got an apostrophe in front, so that Excel does not "

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -18,6 +18,9 @@ from pydantic import Field
 from ds_pipelines.errors import DsPipelinesError, SettingsError
 from ds_pipelines.evidence import Column, SnapshotManifest
 from ds_pipelines.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ds_pipelines.lab.request import Plea
 
 Tables = Mapping[str, tuple[Literal["day", "state"], str]]
 """What can be fetched: whether its rows are those of a day or the state as it was read, and what it holds."""
@@ -142,7 +145,7 @@ def _table_asset(
     return fetched
 
 
-def _plea(context: dg.AssetExecutionContext, config: Ask, table: str, days: Sequence[date] | None) -> Any:
+def _plea(context: dg.AssetExecutionContext, config: Ask, table: str, days: Sequence[date] | None) -> "Plea":
     from ds_pipelines.lab.request import Plea
 
     user = context.run.tags.get(USER)

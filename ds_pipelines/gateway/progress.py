@@ -6,10 +6,11 @@ get one: they are no terminal.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ def _progress(console: Console, *, of_bytes: bool) -> Progress:
     )  # fmt: skip
 
 
-@cache
 def _console() -> Console | None:
-    """Where bars are drawn: the standard error if it is a terminal, or a notebook's cell."""
+    """Where bars are drawn: the standard error if it is a terminal, or a notebook's cell, which needs ipywidgets."""
+    if not sys.stderr.isatty() and ("ipykernel" not in sys.modules or find_spec("ipywidgets") is None):
+        return None
     from rich.console import Console
 
     console = Console(stderr=True)

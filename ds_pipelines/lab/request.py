@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ds_pipelines.errors import TableArgumentError, UnknownExtractError, UnusableReasonError
+from ds_pipelines.gateway.ages import moment
 from ds_pipelines.gateway.client import connect
 from ds_pipelines.gateway.progress import bar
 from ds_pipelines.gateway.waiting import asked_for, standing, wait
@@ -138,7 +139,7 @@ def ensure(gateway: Gateway, table: str, days: Sequence[date] | None, plea: Plea
     Raises:
         The errors of `request`.
     """
-    published = _published(gateway, table)
+    published = _published(gateway, table, plea)
     pending: list[RequestStatus] = []
     for since, until in _absent(published, days):
         asked = ask(gateway, table, since, until, because=plea.because, user=plea.user)
@@ -164,11 +165,15 @@ def _await(gateway: Gateway, pending: Iterable[RequestStatus], plea: Plea) -> No
         wait(gateway, asked, max(timedelta(), timedelta(seconds=deadline - time.monotonic())), tell)
 
 
-def _published(gateway: Gateway, table: str) -> list[SnapshotManifest]:
+def _published(gateway: Gateway, table: str, plea: Plea) -> list[SnapshotManifest]:
+    before = gateway.cache.listing(table)
     try:
-        return gateway.known_manifests(table, anew=True)
+        published = gateway.known_manifests(table, anew=True)
     except UnknownExtractError:  # nothing of it yet, or no such table: the answer to the request tells
         return []
+    if before is not None and before == gateway.cache.listing(table):
+        plea.tell(f"The gateway does not answer: {table!r} is what it listed {moment(before.listed_at)}.")
+    return published
 
 
 def _absent(

@@ -15,7 +15,7 @@ from ds_pipelines.gateway.client import connect
 from ds_pipelines.gateway.wire import ExtractSummary
 from ds_pipelines.settings import load_settings
 from ds_pipelines_tests.gateway.asking import asking
-from ds_pipelines_tests.gateway.scenario import FRIDAY, MONDAY, NEXT_WEEK, make_installation
+from ds_pipelines_tests.gateway.scenario import FRIDAY, MONDAY, NEXT_WEEK, make_installation, serving
 from ds_pipelines_tests.locations import STUB, adopt, load, reason
 
 if TYPE_CHECKING:
@@ -144,6 +144,18 @@ def test_a_table_of_current_state_that_was_never_published_is_asked_for(
     assert result.success, reason(result)
     with connect(installation) as gateway:
         assert {"products"} <= {each.table for each in gateway.tables()}
+
+
+def test_what_was_fetched_can_be_materialized_while_the_gateway_is_away_and_says_how_old_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = make_installation(tmp_path / "home")
+    definitions = load("exploration", settings)
+    with serving(settings):
+        assert materialize(definitions, "orders", settings, tags=of_day(MONDAY)).success
+    log = said(materialize(definitions, "orders", settings, tags=of_day(MONDAY)), capsys)
+    assert "The gateway does not answer: 'orders' is what it listed " in log
+    assert "does not answer at 127.0.0.1" in reason(materialize(definitions, "orders", settings, tags=of_day(FRIDAY)))
 
 
 def test_why_a_day_cannot_be_had_is_the_reason_of_the_failure(

@@ -16,6 +16,7 @@ import pytest
 from ds_pipelines.errors import (
     GatewayBusyError,
     GatewayFailedError,
+    GatewayForbidsError,
     NoSuchRequestError,
     RequestFailedError,
     RequestRefusedError,
@@ -183,9 +184,7 @@ def test_the_gateway_s_wish_to_wait_is_respected(tmp_path: Path) -> None:
 
 def test_waiting_for_longer_than_a_person_would_is_refused_at_once(tmp_path: Path) -> None:
     with answering((429, {"Retry-After": "3600"})) as (url, asked), Gateway(url, "ds_token", tmp_path) as gateway:
-        with pytest.raises(
-            GatewayBusyError, match=r"for now: Its database is away\. .* try again in 60 minutes"
-        ):
+        with pytest.raises(GatewayBusyError, match=r"for now: Its database is away\. .* try again in 60 minutes"):
             gateway.requests()
         assert len(asked) == 1
 
@@ -196,6 +195,15 @@ def test_waiting_again_and_again_ends(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(GatewayBusyError):
             gateway.requests()
         assert len(asked) == 4
+
+
+def test_a_token_for_something_else_is_told_apart_from_one_that_is_none(tmp_path: Path) -> None:
+    with (
+        answering((403, {})) as (url, _),
+        Gateway(url, "ds_token", tmp_path) as gateway,
+        pytest.raises(GatewayForbidsError, match="Expected a token for extracts"),
+    ):
+        gateway.tables()
 
 
 def test_a_gateway_that_fails_says_why(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -99,7 +100,7 @@ def test_without_a_file_it_says_what_there_is(served: Settings) -> None:
     told = typed(served, "table", "orders", "--until", str(FRIDAY)).stdout
     for part in (
         "orders: 2025-03-03 to 2025-03-07, 15 rows", "pseudonym(customer)", "Decimal(precision=10, scale=2)",
-        "withheld", "narrows down who ordered", "read from production", "old",
+        "withheld", "narrows down who ordered", "The newest was published ", "files are in the cache",
     ):  # fmt: skip
         assert part in told
 
@@ -140,11 +141,19 @@ lab.request("orders", since="2025-08-01", until="2025-08-12", because="to see a 
 """
 
 
-def on_a_terminal(settings: Settings) -> str:
-    """What a program that waits shows where a person looks on."""
+FETCHING = """
+from ds_pipelines import lab
+from ds_pipelines.gateway import progress
+progress.PAUSE = 0
+lab.table("orders", until="2025-03-07")
+"""
+
+
+def on_a_terminal(settings: Settings, program: str) -> str:
+    """What a program shows where a person looks on."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING], env=environment(**settings.as_environment(), TERM="xterm"), stderr=theirs
+        [sys.executable, "-c", program], env=environment(**settings.as_environment(), TERM="xterm"), stderr=theirs
     )
     os.close(theirs)
     shown, deadline = b"", time.monotonic() + 60
@@ -161,9 +170,17 @@ def on_a_terminal(settings: Settings) -> str:
 
 
 def test_progress_is_drawn_on_a_terminal(served: Settings) -> None:
-    shown = on_a_terminal(served)
+    shown = on_a_terminal(served, WAITING)
     assert "orders, 2025-08-01 to 2025-08-12" in shown
     assert "/12" in shown
+
+
+def test_a_transfer_that_takes_long_is_drawn_in_bytes(served: Settings, tmp_path: Path) -> None:
+    elsewhere = served.model_copy(update={"home": tmp_path / "home", "gateway_address": served.gateway_base})
+    shutil.copytree(served.secrets, elsewhere.secrets)
+    shown = on_a_terminal(elsewhere, FETCHING)
+    assert "Fetching orders" in shown
+    assert "kB" in shown
 
 
 def test_progress_is_never_drawn_in_a_log(served: Settings) -> None:
