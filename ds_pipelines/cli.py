@@ -22,12 +22,12 @@ app = typer.Typer(
 )
 release = typer.Typer(help="Offer what works to production, and take it in by its hash.", no_args_is_help=True)
 app.add_typer(release, name="release")
+app.command("table")(cli_table.table)
+app.add_typer(cli_table.requests, name="requests")
 policy = typer.Typer(help="Write the privacy policy, and hold it against the database.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")
-app.add_typer(cli_table.requests, name="requests")
-app.command("table")(cli_table.table)
 
 Transactions = Annotated[
     Path | None, typer.Option(help="Build the shop from real transactions: a CSV in the layout of UCI's Online Retail.")

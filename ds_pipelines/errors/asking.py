@@ -1,14 +1,37 @@
-"""Errors of asking production for data that is not published yet, and of writing data to a file."""
+"""Errors of asking the gateway: for what is published, and for what is not yet; and of writing data to a file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors.base import DsPipelinesError, listing
+from ds_pipelines.errors.gateway import GatewayRefusedError, GatewayUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+
+class GatewayFailedError(GatewayUnreachableError):
+    """The gateway answers that it cannot serve now, or something before it answers in its place."""
+
+    def __init__(self, address: str, status: int, said: str) -> None:
+        DsPipelinesError.__init__(
+            self,
+            f"The gateway at {address} cannot serve now: status {status}{_after(said)}. "
+            "Try again later; its log, and `ds-pipelines doctor` on its machine, say what is wrong.",
+        )
+
+
+class GatewayForbidsError(GatewayRefusedError):
+    """The gateway knows the token, which is for something else."""
+
+    def __init__(self, address: str, said: str) -> None:
+        DsPipelinesError.__init__(
+            self,
+            f"The gateway at {address} does not answer this with this token: {said.rstrip('.') or 'it is for others'}. "
+            "Expected a token for extracts in secrets/gateway.token of your DS_HOME.",
+        )
 
 
 class GatewayBusyError(DsPipelinesError):
@@ -92,3 +115,7 @@ class NestedColumnError(DsPipelinesError):
             f"Columns of {table!r} hold lists or structures, which CSV cannot: {listing(columns)}. "
             "Write Parquet, or leave them out with --columns."
         )
+
+
+def _after(said: str) -> str:
+    return f", {said.rstrip('.')}" if said else ""

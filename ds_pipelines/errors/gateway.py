@@ -20,17 +20,6 @@ class GatewayUnreachableError(DsPipelinesError):
         )
 
 
-class GatewayFailedError(GatewayUnreachableError):
-    """The gateway answers that it cannot serve now, or something before it answers in its place."""
-
-    def __init__(self, address: str, status: int, said: str) -> None:
-        DsPipelinesError.__init__(
-            self,
-            f"The gateway at {address} cannot serve now: status {status}{_after(said)}. "
-            "Try again later; its log, and `ds-pipelines doctor` on its machine, say what is wrong.",
-        )
-
-
 class GatewayRefusedError(DsPipelinesError):
     """The gateway does not know the token."""
 
@@ -51,17 +40,6 @@ class GatewayAnswerError(DsPipelinesError):
         )
 
 
-class GatewayForbidsError(GatewayRefusedError):
-    """The gateway knows the token, which is for something else."""
-
-    def __init__(self, address: str, said: str) -> None:
-        DsPipelinesError.__init__(
-            self,
-            f"The gateway at {address} does not answer this with this token: {said.rstrip('.') or 'it is for others'}. "
-            "Expected a token for extracts in secrets/gateway.token of your DS_HOME.",
-        )
-
-
 class ForgedSnapshotError(DsPipelinesError):
     """The gateway sent other bytes than those that were published."""
 
@@ -71,7 +49,3 @@ class ForgedSnapshotError(DsPipelinesError):
             f"manifest. Nothing of it was kept. Materialize extract/{table} for that day again, and find out who "
             "changed the file."
         )
-
-
-def _after(said: str) -> str:
-    return f", {said.rstrip('.')}" if said else ""

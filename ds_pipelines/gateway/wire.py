@@ -1,7 +1,6 @@
 """What the gateway's server and client say to each other.
 
-What belongs here: the shapes of questions and answers that are not records of the house already. What does not: sending
-or reading.
+What belongs here: the shapes of answers that are not records of the house already. What does not: sending or reading.
 """
 
 from datetime import date
@@ -9,7 +8,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
-from ds_pipelines.evidence import Record, SnapshotManifest
+from ds_pipelines.evidence import Column, Record, SnapshotManifest, Withheld
 
 
 class ExtractSummary(Record):
@@ -23,6 +22,27 @@ class ExtractSummary(Record):
     last_day: date
     days: int = Field(description="How many days are published; fewer than first to last if some are missing")
     rows: int = Field(description="Of all days; of the newest day for a table of current state")
+
+
+class TableSchema(Record):
+    """What the newest published extract of a table holds, and why it is so."""
+
+    table: str
+    rows_of: Literal["day", "state"]
+    day: date = Field(description="The newest day that is published, of which this is said")
+    columns: tuple[Column, ...]
+    withheld: tuple[Withheld, ...]
+    policy_digest: str
+
+
+class PublishedDay(Record):
+    """What is published of a table for one day, in short."""
+
+    day: date
+    rows: int
+    bytes: int
+    digest: str
+    published_at: AwareDatetime
 
 
 class RequestWanted(Record):
@@ -53,8 +73,21 @@ class RequestStatus(Record):
     message: str = Field(description="Why it failed, or where it stands; may be empty")
 
 
+class ScoresSummary(Record):
+    """What one scoring job delivered."""
+
+    table: str
+    job: str
+    description: str
+    first_day: date
+    last_day: date
+    days: int
+    rows: int = Field(description="Of the newest day")
+
+
 SUMMARIES = TypeAdapter(list[ExtractSummary])
 MANIFEST = TypeAdapter(SnapshotManifest)
 MANIFESTS = TypeAdapter(list[SnapshotManifest])
+DAYS = TypeAdapter(list[PublishedDay])
 REQUEST = TypeAdapter(RequestStatus)
 REQUESTS = TypeAdapter(list[RequestStatus])
