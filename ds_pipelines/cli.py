@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ds_pipelines import cli_table
 from ds_pipelines.errors import DsPipelinesError
 from ds_pipelines.operate.tokens import token
 from ds_pipelines.settings import environment, load_settings, quiet_libraries
@@ -22,6 +23,8 @@ app = typer.Typer(
 )
 release = typer.Typer(help="Offer what works to production, and take it in by its hash.", no_args_is_help=True)
 app.add_typer(release, name="release")
+app.command("table")(cli_table.table)
+app.add_typer(cli_table.requests, name="requests")
 policy = typer.Typer(help="Write the privacy policy, and hold it against the database.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)

@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     retention_days: int | None = Field(
         None, description="How many days of extracts are kept, unless something needs more; unset: all.", ge=1
     )
+    listing_age: timedelta = Field(
+        timedelta(minutes=5),
+        description="How long what the gateway listed counts as current, so that reading again asks nobody (ISO 8601).",
+    )
 
     extract_url: SecretStr | None = Field(None, description="Production database, as the extract's role reads it.")
     scoring_url: SecretStr | None = Field(None, description="Production database, as the scoring's role reads it.")
@@ -79,6 +83,11 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
+    webserver_user_header: str | None = Field(
+        None,
+        description="Header by which an authenticating proxy in front of Dagster's pages names the user, as "
+        "X-Forwarded-User; only where nobody reaches the pages but through that proxy.",
+    )
     gateway_port: int = Field(4280, description="The gateway.", ge=1, le=65535)
     mlflow_port: int = Field(5000, description="MLflow's pages and tracking API.", ge=1, le=65535)
     exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
