@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,7 @@ from ds_pipelines.settings import environment
 from ds_pipelines_tests.gateway.scenario import DAYS, MONDAY, NEXT_WEEK, make_installation, orders_of, publish, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ds_pipelines.settings import Settings
@@ -108,6 +112,40 @@ def test_with_the_gateway_down_it_says_how_old_what_it_reads_is(
         "last answered 3 hours ago (",
     ):
         assert part in said
+
+
+@contextmanager
+def ailing(port: int) -> Iterator[None]:
+    """A gateway whose database is away: it gives this answer to everything."""
+
+    class Ailing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = json.dumps({"detail": "The gateway's database does not answer."}).encode()
+            self.send_response(503)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Ailing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+def test_with_the_gateway_s_database_down_it_reads_on_and_says_why(
+    desk: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(desk):
+        lab.table("orders")
+    grow_old(desk, "orders", timedelta(days=2))
+    with ailing(desk.gateway_port):
+        assert lab.table("orders").collect().height == 15
+    for part in ("status 503, The gateway's database does not answer. Try again", "listed 2 days ago ("):
+        assert part in caplog.text
 
 
 def test_with_the_gateway_down_the_tables_are_listed_as_they_were(
