@@ -15,20 +15,29 @@ from ds_pipelines.gateway.client import connect
 from ds_pipelines.gateway.wire import ExtractSummary
 from ds_pipelines.settings import load_settings
 from ds_pipelines_tests.gateway.asking import asking
-from ds_pipelines_tests.gateway.scenario import FRIDAY, MONDAY, NEXT_WEEK, make_installation, serving
+from ds_pipelines_tests.gateway.scenario import (
+    FRIDAY,
+    MONDAY,
+    NEXT_WEEK,
+    database_of_its_own,
+    make_installation,
+    serving,
+)
 from ds_pipelines_tests.locations import STUB, adopt, load, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pydantic import SecretStr
+
     from ds_pipelines.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def installation(tmp_path_factory: pytest.TempPathFactory, shared: Settings) -> Iterator[Settings]:
     """A small shop's extracts behind a gateway that takes requests."""
-    settings = make_installation(tmp_path_factory.mktemp("home"))
+    settings = make_installation(tmp_path_factory.mktemp("home"), database_of_its_own(shared))
     with asking(settings):
         yield settings
 
@@ -147,9 +156,9 @@ def test_a_table_of_current_state_that_was_never_published_is_asked_for(
 
 
 def test_what_was_fetched_can_be_materialized_while_the_gateway_is_away_and_says_how_old_it_is(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, database: dict[str, SecretStr], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = make_installation(tmp_path / "home")
+    settings = make_installation(tmp_path / "home", database)
     definitions = load("exploration", settings)
     with serving(settings):
         assert materialize(definitions, "orders", settings, tags=of_day(MONDAY)).success

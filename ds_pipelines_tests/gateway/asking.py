@@ -1,49 +1,85 @@
-"""A gateway that takes requests, and a production behind it that answers them, a day each `SECONDS_A_DAY`.
+"""The gateway with a production behind it that answers what was asked for.
 
-It is the real gateway with the routes of requests beside its own, and stands in for one that has them itself: `asking`
-is the only name that tests use.
+The gateway and its queue are the real ones. Of production, only Dagster and the extraction are replaced: the scenario's
+rows are published as if they had been extracted, a day each `SECONDS_A_DAY`. With both of them real, the way is
+followed in `ds_pipelines_tests/production/test_requests.py`.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import httpx
-
-from ds_pipelines.settings import environment
+from ds_pipelines.gateway.database import Database
+from ds_pipelines.gateway.queue import Queue
+from ds_pipelines_tests.gateway.scenario import customers_of, orders_of, publish, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ds_pipelines.gateway.wire import RequestStatus
     from ds_pipelines.settings import Settings
+
+SECONDS_A_DAY = 0.15
+FAILING = "order_lines"
+"""The table at which this production fails."""
 
 
 @contextmanager
-def asking(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """The gateway as a process of its own, with production behind it, until the block ends or stops it."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "ds_pipelines_tests.gateway.asking_server"],
-        env=environment(**settings.as_environment()),
-    )
-    try:
-        _wait_until_healthy(settings, server)
-        yield server
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _wait_until_healthy(settings: Settings, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and server.poll() is None:
+def asking(settings: Settings) -> Iterator[None]:
+    """The gateway as a process of its own, with production behind it, until the block ends."""
+    with serving(settings):
+        production = Production(settings)
+        production.start()
         try:
-            httpx.get(f"{settings.gateway_base}/health", trust_env=False).raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.05)
-        else:
+            yield
+        finally:
+            production.stop()
+
+
+class Production(threading.Thread):
+    """Takes requests from the queue, the oldest first, and publishes what they ask for."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(name="production")
+        self._settings = settings
+        self._database = Database(settings)
+        self._queue = Queue(self._database)
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Works until it is stopped."""
+        while not self._stopped.wait(SECONDS_A_DAY):
+            for request in self._queue.open()[:1]:
+                self._answer(request)
+
+    def stop(self) -> None:
+        """Leaves what it works on as it is."""
+        self._stopped.set()
+        self.join()
+        self._database.close()
+
+    def _answer(self, request: RequestStatus) -> None:
+        self._queue.start(request.id, "")
+        if request.table == FAILING:
+            self._queue.fail(request.id, "the database is in its hours")
             return
-    raise TimeoutError("the gateway does not answer")
+        for offset in range(request.days):
+            if self._stopped.wait(SECONDS_A_DAY):
+                return
+            self._publish(request, offset)
+        self._queue.finish(request.id)
+
+    def _publish(self, request: RequestStatus, offset: int) -> None:
+        now = datetime.now(UTC)
+        if request.since is None:
+            today = now.date()
+            publish(
+                self._settings, request.table, {today: customers_of(today)}, rows_of="state", read_at=now,
+                published_at=now,
+            )  # fmt: skip
+            return
+        day = request.since + timedelta(days=offset)
+        publish(self._settings, request.table, {day: orders_of(day)}, read_at=now, published_at=now)

@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from ds_pipelines.gateway.tokens import read_token
-from ds_pipelines.settings import Settings, load_settings
 from ds_pipelines_tests.gateway.scenario import database_of_its_own, make_installation, serving
 
 if TYPE_CHECKING:
@@ -17,11 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-
-@pytest.fixture(scope="session")
-def shared(home: Path) -> Settings:
-    """Settings of the home whose cluster all gateways of these tests share."""
-    return load_settings(home=home)
+    from ds_pipelines.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +25,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, shared: Settings) -> Iterat
     settings = make_installation(tmp_path_factory.mktemp("home"), database_of_its_own(shared))
     with serving(settings):
         yield settings
-
-
-@pytest.fixture(scope="session")
-def database(shared: Settings) -> dict[str, SecretStr]:
-    """The database of all gateways that tests start for themselves, one after the other."""
-    return database_of_its_own(shared)
 
 
 @pytest.fixture

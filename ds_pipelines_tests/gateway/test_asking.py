@@ -29,11 +29,13 @@ from ds_pipelines.gateway.tokens import ensure_token
 from ds_pipelines.gateway.waiting import wait
 from ds_pipelines.gateway.wire import RequestStatus, RequestWanted
 from ds_pipelines_tests.gateway.asking import asking
-from ds_pipelines_tests.gateway.scenario import NEXT_WEEK, make_installation
+from ds_pipelines_tests.gateway.scenario import NEXT_WEEK, database_of_its_own, make_installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pydantic import SecretStr
 
     from ds_pipelines.settings import Settings
 
@@ -43,9 +45,9 @@ REASON = "repurchase within 30 days"
 
 
 @pytest.fixture(scope="module")
-def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def production(tmp_path_factory: pytest.TempPathFactory, shared: Settings) -> Iterator[Settings]:
     """An installation whose gateway takes requests, with a production that answers them."""
-    settings = make_installation(tmp_path_factory.mktemp("home"))
+    settings = make_installation(tmp_path_factory.mktemp("home"), database_of_its_own(shared))
     with asking(settings):
         yield settings
 
@@ -127,9 +129,9 @@ def test_who_waits_no_longer_is_told_that_it_goes_on(gateway: Gateway) -> None:
 
 
 def test_a_gateway_that_is_away_is_waited_for_as_long_as_patience_lasts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, database: dict[str, SecretStr], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = make_installation(tmp_path / "home")
+    settings = make_installation(tmp_path / "home", database)
     ensure_token(settings)
     monkeypatch.setattr(waiting, "LAST_PAUSE", 0.2)
     with connect(settings) as gateway:

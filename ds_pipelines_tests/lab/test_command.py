@@ -25,6 +25,7 @@ from ds_pipelines_tests.gateway.scenario import (
     MONDAY,
     NEXT_WEEK,
     ORDERS,
+    database_of_its_own,
     make_installation,
     publish,
     serving,
@@ -33,6 +34,8 @@ from ds_pipelines_tests.gateway.scenario import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import SecretStr
+
     from ds_pipelines.settings import Settings
 
 COMMAND = str(Path(sys.executable).parent / "ds-pipelines")
@@ -40,8 +43,8 @@ ORDERS_OF_TWO_DAYS = pl.concat([ORDERS[MONDAY], ORDERS[MONDAY + timedelta(days=1
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    settings = make_installation(tmp_path_factory.mktemp("home"))
+def served(tmp_path_factory: pytest.TempPathFactory, shared: Settings) -> Iterator[Settings]:
+    settings = make_installation(tmp_path_factory.mktemp("home"), database_of_its_own(shared))
     publish(settings, "names", {MONDAY: pl.DataFrame({"name": ["=1+1", "plain"]})})
     with asking(settings):
         yield settings
@@ -105,8 +108,10 @@ def test_without_a_file_it_says_what_there_is(served: Settings) -> None:
         assert part in told
 
 
-def test_without_a_name_it_lists_the_tables_even_when_the_gateway_is_away(tmp_path: Path) -> None:
-    settings = make_installation(tmp_path / "home")
+def test_without_a_name_it_lists_the_tables_even_when_the_gateway_is_away(
+    tmp_path: Path, database: dict[str, SecretStr]
+) -> None:
+    settings = make_installation(tmp_path / "home", database)
     with serving(settings):
         told = typed(settings, "table")
     away = typed(settings, "table")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pydantic import SecretStr
+
     from ds_pipelines.settings import Settings
 
 READ = """
@@ -40,9 +42,9 @@ print(json.dumps({"rows": rows, "sockets": counted.count("socket.connect"), "mad
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def desk(tmp_path: Path, database: dict[str, SecretStr], monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A data scientist's environment; the gateway is the test's to start."""
-    settings = make_installation(tmp_path / "home")
+    settings = make_installation(tmp_path / "home", database)
     for name, value in settings.as_environment().items():
         monkeypatch.setenv(name, value)
     return settings

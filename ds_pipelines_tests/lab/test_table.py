@@ -33,6 +33,7 @@ from ds_pipelines_tests.gateway.scenario import (
     MONDAY,
     NEXT_WEEK,
     ORDERS,
+    database_of_its_own,
     make_installation,
     orders_of,
     publish,
@@ -42,6 +43,8 @@ from ds_pipelines_tests.gateway.scenario import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pydantic import SecretStr
 
     from ds_pipelines.settings import Settings
 
@@ -56,8 +59,8 @@ def work_at(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    settings = make_installation(tmp_path_factory.mktemp("home"))
+def served(tmp_path_factory: pytest.TempPathFactory, shared: Settings) -> Iterator[Settings]:
+    settings = make_installation(tmp_path_factory.mktemp("home"), database_of_its_own(shared))
     with serving(settings):
         yield settings
 
@@ -69,9 +72,9 @@ def desk(served: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def installation(tmp_path: Path, database: dict[str, SecretStr], monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The same, with a gateway that the test starts and stops."""
-    return work_at(make_installation(tmp_path / "home"), monkeypatch)
+    return work_at(make_installation(tmp_path / "home", database), monkeypatch)
 
 
 # Which days
