@@ -83,7 +83,7 @@ def list_requests() -> None:
     rows = _grid("id", "table", "asked for", "by", "at", "how it stands")
     for each in asked:
         days = asked_for(each.since, each.until)
-        rows.add_row(each.id, each.table, days, each.user, f"{each.asked_at:%Y-%m-%d %H:%M %Z}", standing(each))
+        rows.add_row(each.id, each.table, days, each.asker, f"{each.asked_at:%Y-%m-%d %H:%M %Z}", standing(each))
     _print(rows)
 
 
@@ -159,7 +159,7 @@ def _show(request: "RequestStatus") -> None:
     from ds_pipelines.gateway.waiting import asked_for, standing
 
     typer.echo(f"{request.id}\n{request.table}, {asked_for(request.since, request.until)}: {standing(request)}")
-    typer.echo(f"asked by {request.user} at {request.asked_at:%Y-%m-%d %H:%M %Z}: {request.reason}")
+    typer.echo(f"asked by {request.asker} at {request.asked_at:%Y-%m-%d %H:%M %Z}: {request.reason}")
     for word, at in (("started", request.started_at), ("ended", request.finished_at)):
         if at is not None:
             typer.echo(f"{word} at {at:%Y-%m-%d %H:%M %Z}")

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ds_pipelines.errors import DsPipelinesError, SettingsError
 from ds_pipelines.evidence import Column, SnapshotManifest
+from ds_pipelines.gateway.users import SHARED
 from ds_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ NAME = re.compile(r"[A-Za-z0-9_]+")
 """What Dagster takes for a name."""
 STANDS_FOR = "defined in"
 """Metadata of an asset that stands for another location's."""
-USER, SHARED = "user", "shared"
-"""The tag of a run that says who launched it (`operate.attribution`), and who that is without a proxy that knows."""
+USER = "user"
+"""The tag of a run that says who launched it (`operate.attribution`)."""
 
 
 class Ask(dg.Config):
@@ -131,7 +132,8 @@ def _table_asset(
         from ds_pipelines.lab.request import ensure
 
         wanted = [date.fromisoformat(day) for day in context.partition_keys] if rows_of == "day" else None
-        with connect(load_settings()) as gateway:
+        user = context.run.tags.get(USER, SHARED)
+        with connect(load_settings(), user=None if user == SHARED else user) as gateway:
             chosen = ensure(gateway, table, wanted, _plea(context, config, table, wanted))
             gateway.fetch_all(chosen)
             with suppress(DsPipelinesError):  # only for the next load of this location
@@ -148,13 +150,11 @@ def _table_asset(
 def _plea(context: dg.AssetExecutionContext, config: Ask, table: str, days: Sequence[date] | None) -> "Plea":
     from ds_pipelines.lab.request import Plea
 
-    user = context.run.tags.get(USER)
     words = "" if days is None else f" for {days[0]}" if len(days) == 1 else f" for {days[0]} to {days[-1]}"
     return Plea(
-        because=config.reason(f"lab/{table}", words, user or SHARED),
+        because=config.reason(f"lab/{table}", words, context.run.tags.get(USER, SHARED)),
         patience=timedelta(minutes=config.wait_minutes),
         tell=context.log.info,
-        user=None if user == SHARED else user,
     )
 
 

@@ -7,7 +7,7 @@ line: the gateway's has no right to, and a trigger refuses everybody (`database`
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import psycopg2.extensions
 
-AssertedBy = Literal["proxy", "token", "nobody"]
+    from ds_pipelines.gateway.users import AssertedBy
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Line:
     token_name: str
     user: str
     asserted_by: AssertedBy
-    """Who says that it was this user: the proxy, or whoever holds the token; nobody, where the user is `shared`."""
     method: str
     route: str
     table: str | None

@@ -58,7 +58,9 @@ log = logging.getLogger(__name__)
 class Gateway:
     """The client of one gateway; close it, or use it as a context manager. Safe to use from several threads."""
 
-    def __init__(self, url: str, token: str, cache: Path, *, current: timedelta = timedelta()) -> None:
+    def __init__(
+        self, url: str, token: str, cache: Path, *, current: timedelta = timedelta(), user: str | None = None
+    ) -> None:
         """Prepares, and contacts nobody.
 
         Args:
@@ -66,14 +68,15 @@ class Gateway:
             token: Its bearer token.
             cache: Folder of the files that were fetched; made when needed, readable by this account only.
             current: For how long a listing counts as what is published now.
+            user: For whom is asked, if that is known; the audit records it as this client's word.
 
         Raises:
             SettingsError: the URL is none.
         """
-        self._transport = Transport(url, token)
+        self._transport = Transport(url, token, user)
         self.cache = Cache(cache, self._transport.address)
         self._transport.on_answer = self.cache.note_reached
-        self._current = current
+        self._current, self._user = current, user
 
     def __enter__(self) -> Self:
         return self
@@ -218,7 +221,7 @@ class Gateway:
 
         def attempt() -> RequestStatus:
             # Looked for at each attempt: one whose answer was lost may have been taken all the same.
-            if (same := next((each for each in self.requests() if _is_open(each, wanted)), None)) is not None:
+            if (same := next((each for each in self.requests() if self._is_open(each, wanted)), None)) is not None:
                 return same
             response = self._transport.expected(self._transport.http.post("/v1/requests", json=body))
             if response.status_code == httpx.codes.NOT_FOUND:
@@ -249,6 +252,14 @@ class Gateway:
         """
         return self._transport.parse(REQUESTS, self._transport.get("/v1/requests"))
 
+    def _is_open(self, status: RequestStatus, wanted: RequestWanted) -> bool:
+        """Whether a request is this very question, asked before and not decided yet."""
+        asked = (status.table, status.since, status.until, status.reason)
+        same = asked == (wanted.table, wanted.since, wanted.until, wanted.reason)
+        # Whom a proxy names is not ours to know; without one, it is whom we state.
+        ours = self._user is None or status.asserted_by == "proxy" or status.user == self._user
+        return same and ours and status.state in OPEN
+
     def _download(self, manifests: Sequence[SnapshotManifest], advance: Advance) -> None:
         """One attempt. Each file is kept, verified, as it arrives: another attempt asks only for the rest."""
         wanted = [manifest for manifest in manifests if not self.cache.has(manifest)]
@@ -277,14 +288,15 @@ class Gateway:
                 raise ForgedSnapshotError(manifest.table, manifest.day)
 
 
-def connect(settings: Settings) -> Gateway:
-    """The client of the gateway that the settings name, with the token of their home.
+def connect(settings: Settings, *, user: str | None = None) -> Gateway:
+    """The client of the gateway that the settings name, with the token of their home, for a user if one is known.
 
     Raises:
         MissingSecretError: there is no usable token file.
         SettingsError: the gateway's address is no URL.
     """
-    return Gateway(settings.gateway_base, read_token(settings), settings.cache, current=settings.listing_age)
+    token = read_token(settings)
+    return Gateway(settings.gateway_base, token, settings.cache, current=settings.listing_age, user=user)
 
 
 def last_tables(settings: Settings) -> tuple[ExtractSummary, ...]:
@@ -304,12 +316,6 @@ def _route(table: str) -> str:
 def _quoted(name: str) -> str:
     # Doubly: servers decode once before routing, and a slash in a name would look like one of the route's.
     return quote(name.replace("/", "%2F"), safe="")
-
-
-def _is_open(status: RequestStatus, wanted: RequestWanted) -> bool:
-    """Whether a request is this very question, asked before and not decided yet."""
-    asked = (wanted.table, wanted.since, wanted.until, wanted.reason, wanted.user or status.user)
-    return status.state in OPEN and asked == (status.table, status.since, status.until, status.reason, status.user)
 
 
 def _days(manifests: Sequence[SnapshotManifest]) -> str:

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS requests (
     until date,
     reason text NOT NULL,
     "user" text NOT NULL,
+    asserted_by text NOT NULL CHECK (asserted_by IN ('proxy', 'token', 'nobody')),
     state text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'done', 'failed')),
     asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_at timestamptz,

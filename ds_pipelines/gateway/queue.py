@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import psycopg2.extensions
 
     from ds_pipelines.gateway.database import Database
+    from ds_pipelines.gateway.users import AssertedBy
     from ds_pipelines.gateway.wire import RequestWanted
 
 OPEN_AT_ONCE = 50
@@ -25,8 +26,8 @@ OPEN_AT_ONCE = 50
 LISTED = 200
 
 _COLUMNS = (
-    "id::text", '"table"', "since", "until", "reason", '"user"', "state", "asked_at", "started_at", "finished_at",
-    "days", "message",
+    "id::text", '"table"', "since", "until", "reason", '"user"', "asserted_by", "state", "asked_at", "started_at",
+    "finished_at", "days", "message",
 )  # fmt: skip
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM requests"  # noqa: S608 - our own names
 _FIELDS = tuple(column.strip('"').removesuffix("::text") for column in _COLUMNS)
@@ -38,7 +39,9 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def ask(self, wanted: RequestWanted, days: int, *, token: UUID, user: str) -> RequestStatus:
+    def ask(
+        self, wanted: RequestWanted, days: int, *, token: UUID, user: str, asserted_by: AssertedBy
+    ) -> RequestStatus:
         """Queues a request.
 
         Raises:
@@ -53,9 +56,19 @@ class Queue:
             if (cursor.fetchone() or (0,))[0] >= OPEN_AT_ONCE:
                 raise TooManyRequestsOpenError(OPEN_AT_ONCE)
             cursor.execute(
-                'INSERT INTO requests (id, token, "table", since, until, reason, "user", days) '
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-                (identifier, str(token), wanted.table, wanted.since, wanted.until, wanted.reason, user, days),
+                'INSERT INTO requests (id, token, "table", since, until, reason, "user", asserted_by, days) '
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                (
+                    identifier,
+                    str(token),
+                    wanted.table,
+                    wanted.since,
+                    wanted.until,
+                    wanted.reason,
+                    user,
+                    asserted_by,
+                    days,
+                ),
             )
             return _read(cursor, "WHERE id = %s", identifier)[0]
 

@@ -26,6 +26,7 @@ from ds_pipelines.errors import (
     SettingsError,
 )
 from ds_pipelines.gateway.ages import words
+from ds_pipelines.gateway.users import stated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,17 +59,19 @@ class _Wait(Exception):  # noqa: N818 - a signal between two functions, and neve
 class Transport:
     """Requests to one gateway. Nothing is contacted, or even prepared, before the first of them."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, user: str | None = None) -> None:
         """Checks the URL.
 
         Args:
             url: Where the gateway is, as http://127.0.0.1:4280.
             token: Its bearer token.
+            user: For whom is asked, if that is known.
 
         Raises:
             SettingsError: the URL is none.
         """
-        self._base, self._token = base_of(url), token
+        self._base = base_of(url)
+        self._headers = {"Authorization": f"Bearer {token}", **stated(user)}
         self.address = address_of(self._base)
         self.on_answer: Callable[[], None] = lambda: None
         """Called whenever the gateway answered."""
@@ -80,7 +83,7 @@ class Transport:
         # certificate authorities (or those that SSL_CERT_FILE names) decide about https.
         return httpx.Client(
             base_url=self._base,
-            headers={"Authorization": f"Bearer {self._token}"},
+            headers=self._headers,
             timeout=httpx.Timeout(60, connect=5),
             trust_env=False,
             verify=ssl.create_default_context(),

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, TypeAdapter
 
 from ds_pipelines.evidence import Column, Record, SnapshotManifest, Withheld
+from ds_pipelines.gateway.users import AssertedBy, words
 
 
 class ExtractSummary(Record):
@@ -52,7 +53,6 @@ class RequestWanted(Record):
     since: date | None = Field(None, description="First day; None for a table of current state")
     until: date | None = Field(None, description="Last day, included; None for a table of current state")
     reason: str = Field(min_length=5, max_length=500, description="Why, for the people who run production")
-    user: str | None = Field(None, min_length=1, max_length=200, description="Who asks, if the asker knows")
 
 
 class RequestStatus(Record):
@@ -64,6 +64,7 @@ class RequestStatus(Record):
     until: date | None
     reason: str
     user: str
+    asserted_by: AssertedBy = Field(description="Who says that this user asked: a proxy, or whoever holds the token")
     state: Literal["queued", "running", "done", "failed"]
     asked_at: AwareDatetime
     started_at: AwareDatetime | None
@@ -71,6 +72,11 @@ class RequestStatus(Record):
     days: int = Field(description="Days asked for; 1 for a table of current state")
     done: int = Field(description="Of them, those published since it was asked")
     message: str = Field(description="Why it failed, or where it stands; may be empty")
+
+    @property
+    def asker(self) -> str:
+        """The user, and on whose word."""
+        return words(self.user, self.asserted_by)
 
 
 class ScoresSummary(Record):

@@ -45,7 +45,6 @@ class Plea:
     patience: timedelta
     tell: Callable[[str], None]
     """Told in words how it stands."""
-    user: str | None = None
 
 
 def request(
@@ -92,9 +91,7 @@ def request(
         return done
 
 
-def ask(
-    gateway: Gateway, table: str, since: date | None, until: date | None, *, because: str, user: str | None = None
-) -> RequestStatus:
+def ask(gateway: Gateway, table: str, since: date | None, until: date | None, *, because: str) -> RequestStatus:
     """Asks, and does not wait.
 
     Raises:
@@ -103,7 +100,7 @@ def ask(
     if until is not None and (since is None or since > until):
         raise TableArgumentError(table, "until", "a day not before since")
     try:
-        wanted = RequestWanted(table=table, since=since, until=until or since, reason=because.strip(), user=user)
+        wanted = RequestWanted(table=table, since=since, until=until or since, reason=because.strip())
     except ValidationError:
         raise UnusableReasonError(table, SHORTEST, LONGEST) from None
     return gateway.ask(wanted)
@@ -134,7 +131,7 @@ def ensure(gateway: Gateway, table: str, days: Sequence[date] | None, plea: Plea
         gateway: Whom to ask.
         table: Its name.
         days: Of a table by day; None: of a table of current state.
-        plea: Why, for whom, and for how long to wait.
+        plea: Why, and for how long to wait.
 
     Raises:
         The errors of `request`.
@@ -142,7 +139,7 @@ def ensure(gateway: Gateway, table: str, days: Sequence[date] | None, plea: Plea
     published = _published(gateway, table, plea)
     pending: list[RequestStatus] = []
     for since, until in _absent(published, days):
-        asked = ask(gateway, table, since, until, because=plea.because, user=plea.user)
+        asked = ask(gateway, table, since, until, because=plea.because)
         plea.tell(f"{table!r}, {asked_for(since, until)}, is not published yet: asked production for it as {asked.id}.")
         pending.append(asked)
     if pending:

@@ -101,13 +101,19 @@ def audit(
     """
     from ds_pipelines.gateway import audit as room
     from ds_pipelines.gateway.database import Database, ensure
+    from ds_pipelines.gateway.users import words
 
     settings = load_settings()
     ensure(settings)
     lines = Database(settings).run(lambda cursor: room.read(cursor, named=of, table=table, last=last))
     for at, line in lines:
-        who = line.user if line.asserted_by == "nobody" else f"{line.user} (says the {line.asserted_by})"
-        what = (line.token_name, who, f"{line.method} {line.route}", line.table or "-", (line.digest or "-")[:12])
+        what = (
+            line.token_name,
+            words(line.user, line.asserted_by),
+            f"{line.method} {line.route}",
+            line.table or "-",
+            (line.digest or "-")[:12],
+        )
         typer.echo("\t".join((f"{at:%Y-%m-%d %H:%M:%S}", *what, f"{line.bytes}", f"{line.status}")))
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 REQUEST = "ds_pipelines/request"
 """The tag of a run that names the request for which it was launched."""
+ASKED_BY = "ds_pipelines/asked_by"
+"""The tag that says for whom, and on whose word; `user` is who launched a run in Dagster's pages."""
 SECONDS = 10
 VANISHED_AFTER = timedelta(minutes=1)
 """How long a request that ran may be without a run: as long as an instance takes to forget and remember."""
@@ -123,5 +125,5 @@ def _run_request(request: "RequestStatus") -> dg.RunRequest:
     return dg.RunRequest(
         run_key=request.id,
         asset_selection=[dg.AssetKey(["extract", request.table])],
-        tags=days | {REQUEST: request.id, "ds_pipelines/user": request.user[:60]},
+        tags=days | {REQUEST: request.id, ASKED_BY: request.asker},
     )

@@ -120,7 +120,8 @@ def test_a_day_that_is_not_there_is_asked_for_and_awaited_with_progress_in_the_l
         assert part in log
     with connect(installation) as gateway:
         [asked] = [each for each in gateway.requests() if each.since == NEXT_WEEK]
-    assert (asked.user, asked.reason) == ("shared", f"shared materialized lab/orders for {NEXT_WEEK} in Dagster")
+    assert (asked.user, asked.asserted_by) == ("shared", "nobody")
+    assert asked.reason == f"shared materialized lab/orders for {NEXT_WEEK} in Dagster"
 
 
 def test_a_request_carries_the_user_of_the_run_and_the_reason_that_was_given(
@@ -131,7 +132,7 @@ def test_a_request_carries_the_user_of_the_run_and_the_reason_that_was_given(
     assert materialize(exploration, "orders", installation, tags=tags, because="Easter").success
     with connect(installation) as gateway:
         [asked] = [each for each in gateway.requests() if each.since == day]
-    assert (asked.user, asked.reason) == ("ada", "Easter")
+    assert (asked.user, asked.asserted_by, asked.reason) == ("ada", "token", "Easter")
 
 
 def test_of_a_range_each_stretch_that_is_not_there_is_asked_for(

@@ -19,6 +19,7 @@ from ds_pipelines.gateway.grants import Wanted
 from ds_pipelines.gateway.server.doorkeeper import BELIEVED_SECONDS
 from ds_pipelines.gateway.server.limits import Rates
 from ds_pipelines.gateway.tokens import ensure_token, read_token
+from ds_pipelines.gateway.users import stated
 from ds_pipelines_tests.gateway.scenario import DAYS, MONDAY, make_installation, serving
 
 if TYPE_CHECKING:
@@ -225,11 +226,14 @@ def test_the_gateway_s_role_makes_no_token(served: Settings) -> None:
             cursor.execute(statement)
 
 
-def test_a_user_is_believed_from_the_proxy_alone(tmp_path: Path, database: dict[str, SecretStr]) -> None:
-    for proxy, said in (("127.0.0.1", ("ana", "proxy")), ("192.0.2.7", ("shared", "nobody"))):
+def test_whom_the_proxy_names_counts_before_whom_the_client_states_and_only_from_the_proxy(
+    tmp_path: Path, database: dict[str, SecretStr]
+) -> None:
+    headers = {"X-Forwarded-User": "ana", **stated("eve")}
+    for proxy, said in (("127.0.0.1", ("ana", "proxy")), ("192.0.2.7", ("eve", "token"))):
         chosen = {"gateway_user_header": "X-Forwarded-User", "gateway_proxy": proxy}
         settings = make_installation(tmp_path / proxy, database, **chosen)
-        with serving(settings), asking(settings, ensure_token(settings), **{"X-Forwarded-User": "ana"}) as web:
+        with serving(settings), asking(settings, ensure_token(settings), **headers) as web:
             assert web.get("/v1/extracts").status_code == 200
         [line] = lines(settings, grants.DEVELOPMENT)
         assert (line.user, line.asserted_by) == said

@@ -86,18 +86,22 @@ def test_a_state_is_asked_for_without_days(gateway: Gateway) -> None:
     assert gateway.manifests("products")[-1].rows_of == "state"
 
 
-def test_the_same_question_is_not_asked_twice_while_it_is_open(gateway: Gateway) -> None:
+def test_the_same_question_is_not_asked_twice_while_it_is_open(gateway: Gateway, production: Settings) -> None:
     question = wanted(since=date(2025, 5, 1), until=date(2025, 5, 4))
     first = gateway.ask(question)
     assert gateway.ask(question).id == first.id
-    assert gateway.ask(question.model_copy(update={"user": "ada"})).id != first.id
+    with connect(production, user="ada") as ada:
+        assert ada.ask(question).id not in {first.id, gateway.ask(question).id}
     assert gateway.ask(question.model_copy(update={"until": date(2025, 5, 5)})).id != first.id
 
 
-def test_a_request_carries_its_reason_and_its_user(gateway: Gateway) -> None:
-    asked = gateway.ask(wanted(since=date(2025, 6, 1), until=date(2025, 6, 1), user="ada"))
+def test_a_request_carries_its_reason_and_its_user_whom_nobody_but_the_client_vouches_for(
+    gateway: Gateway, production: Settings
+) -> None:
+    with connect(production, user="Ada Lovelace") as ada:
+        asked = ada.ask(wanted(since=date(2025, 6, 1), until=date(2025, 6, 1)))
     shown = gateway.request(asked.id)
-    assert (shown.reason, shown.user) == (REASON, "ada")
+    assert (shown.reason, shown.user, shown.asserted_by) == (REASON, "Ada Lovelace", "token")
     assert asked.id in {each.id for each in gateway.requests()}
 
 

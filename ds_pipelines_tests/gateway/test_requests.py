@@ -12,6 +12,7 @@ import pytest
 from ds_pipelines.gateway import audit, grants, queue
 from ds_pipelines.gateway.database import Database
 from ds_pipelines.gateway.grants import Wanted
+from ds_pipelines.gateway.users import stated
 from ds_pipelines.gateway.wire import RequestStatus
 from ds_pipelines_tests.gateway.scenario import DAYS, FRIDAY, MONDAY, make_installation, orders_of, publish, serving
 
@@ -54,7 +55,8 @@ def test_a_request_is_queued_and_can_be_watched(ana: httpx.Client) -> None:
     assert answer.status_code == 201
     asked = RequestStatus.model_validate(answer.json())
     assert (asked.table, asked.since, asked.until, asked.reason) == ("orders", MONDAY, FRIDAY, REASON)
-    assert (asked.state, asked.days, asked.done, asked.user, asked.message) == ("queued", 5, 0, "shared", "")
+    assert (asked.state, asked.days, asked.done, asked.message) == ("queued", 5, 0, "")
+    assert (asked.user, asked.asserted_by) == ("shared", "nobody")
     assert asked.started_at is None
     assert asked.finished_at is None
     assert ana.get(f"/v1/requests/{asked.id}").json() == answer.json()
@@ -116,9 +118,10 @@ def test_a_request_is_seen_by_the_token_that_asked(place: Settings, ana: httpx.C
 
 def test_whom_the_asker_names_is_said_to_be_the_asker_s_word(place: Settings) -> None:
     with client(place, "lab") as lab:
-        assert lab.post("/v1/requests", json=ORDERS | {"user": "carla"}).json()["user"] == "carla"
+        asked = lab.post("/v1/requests", json=ORDERS, headers=stated("Zoë")).json()
+    assert (asked["user"], asked["asserted_by"]) == ("Zoë", "token")
     [(_, line)] = Database(place).run(lambda cursor: audit.read(cursor, named="lab"))
-    assert (line.user, line.asserted_by, line.table, line.status) == ("carla", "token", "orders", 201)
+    assert (line.user, line.asserted_by, line.table, line.status) == ("Zoë", "token", "orders", 201)
 
 
 def test_so_many_may_be_open_and_no_more(place: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,24 +13,29 @@ from uuid import UUID, uuid4
 
 import dagster as dg
 import httpx
+import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from ds_pipelines import postgres
-from ds_pipelines.gateway import grants
+from ds_pipelines import lab, postgres
+from ds_pipelines.gateway import audit, grants
 from ds_pipelines.gateway.database import Database
 from ds_pipelines.gateway.queue import Queue
 from ds_pipelines.gateway.tokens import read_token
+from ds_pipelines.gateway.users import stated
 from ds_pipelines.gateway.wire import RequestStatus, RequestWanted
 from ds_pipelines.production import sensors
 from ds_pipelines.settings import load_settings
+from ds_pipelines.snapshots.store import SnapshotStore
 from ds_pipelines_tests.gateway.scenario import database_of_its_own, empty, free_port, serving
 from ds_pipelines_tests.locations import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
+    from ds_pipelines.sample import Shop
     from ds_pipelines.settings import Settings
 
 REASON = "the days before the sale"
@@ -77,7 +83,7 @@ class Production:
         """A new request for the first days of a table."""
         first = self.place.first_day
         wanted = RequestWanted(table=table, since=first, until=first + timedelta(days=days - 1), reason=REASON)
-        return self.queue.ask(wanted, days, token=self.token, user=USER).id
+        return self.queue.ask(wanted, days, token=self.token, user=USER, asserted_by="proxy").id
 
     def look(self) -> Any:
         """One tick of the sensor."""
@@ -88,6 +94,15 @@ class Production:
     def tick(self) -> list[dg.RunRequest]:
         """What one tick wants to launch."""
         return list(self.look().run_requests or [])
+
+    def next_wanted(self, asking: Future[bool]) -> list[dg.RunRequest]:
+        """What the first tick that finds something wants to launch, while somebody is still asking."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not asking.done():
+            if found := self.tick():
+                return found
+            time.sleep(0.2)
+        raise AssertionError(f"nothing was asked for: {asking}")
 
     def made(self, request: str, status: dg.DagsterRunStatus) -> str:
         """A run of a request as Dagster stores it, at this point of its life."""
@@ -131,7 +146,7 @@ def test_a_request_becomes_one_run_of_its_table_and_days(production: Production)
     assert wanted.asset_selection == [dg.AssetKey(["extract", "orders"])]
     assert wanted.tags["dagster/asset_partition_range_start"] == str(production.place.first_day)
     assert wanted.tags["dagster/asset_partition_range_end"] == str(production.place.first_day + timedelta(days=1))
-    assert wanted.tags["ds_pipelines/user"] == USER
+    assert wanted.tags["ds_pipelines/asked_by"] == f"{USER} (says the proxy)"
 
 
 def test_until_its_run_is_seen_a_request_is_asked_for_again_by_the_same_key(production: Production) -> None:
@@ -208,7 +223,7 @@ def test_what_is_asked_for_through_the_gateway_is_published_and_watched_until_it
     production: Production, web: httpx.Client
 ) -> None:
     days = {"since": str(production.place.first_day), "until": str(production.place.first_day + timedelta(days=2))}
-    asked = web.post("/v1/requests", json={"table": "orders", "reason": REASON, "user": USER, **days})
+    asked = web.post("/v1/requests", json={"table": "orders", "reason": REASON, **days}, headers=stated(USER))
     assert asked.status_code == 201
     path = f"/v1/requests/{asked.json()['id']}"
     assert web.get("/v1/extracts/orders").status_code == 404
@@ -219,6 +234,42 @@ def test_what_is_asked_for_through_the_gateway_is_published_and_watched_until_it
     done = RequestStatus.model_validate(web.get(path).json())
     assert (done.state, done.days, done.done, done.user) == ("done", 3, 3, USER)
     assert len(web.get("/v1/extracts/orders", params=days).json()) == 3
+
+
+def test_a_day_materialized_in_exploration_comes_from_the_database_through_production_and_the_gateway(
+    production: Production, shop: Shop
+) -> None:
+    """Every part is the real one, but for Dagster's daemon, in whose place the test ticks and launches."""
+    place, day = production.place, production.place.first_day
+    exploration = load("exploration", place)
+
+    def materialize() -> bool:
+        tags = {"dagster/partition": str(day), "user": USER}
+        with dg.DagsterInstance.ephemeral() as instance:
+            return exploration.resolve_job_def("fetch_tables").execute_in_process(
+                instance=instance, asset_selection=[dg.AssetKey(["lab", "orders"])], tags=tags
+            ).success  # fmt: skip
+
+    with serving(place), ThreadPoolExecutor(1) as pages:
+        materialized = pages.submit(materialize)
+        [wanted] = production.next_wanted(materialized)
+        assert production.launch(wanted).success
+        production.tick()
+        assert materialized.result(timeout=60)
+        orders = lab.table("orders", since=day, until=day).collect()
+
+    start, end = place.bounds(day)
+    ours = shop.tables["orders"].filter(pl.col("placed_at").is_between(start, end, closed="left"))
+    assert 0 < orders.height == ours.height
+    assert set(orders["order_id"]).isdisjoint(ours["order_id"].cast(pl.String))
+    assert wanted.tags["ds_pipelines/asked_by"] == f"{USER} (says the token)"
+    assert production.status(wanted.run_key or "").state == "done"
+    audited = [line for _, line in Database(place).run(audit.read)]
+    assert {(line.user, line.asserted_by, line.token_name) for line in audited} == {(USER, "token", grants.DEVELOPMENT)}
+    [manifest] = SnapshotStore(place.snapshots).manifests("orders")
+    got = {(line.method, line.route, line.table, line.digest, line.status) for line in audited}
+    assert ("POST", "/v1/requests", "orders", None, 201) in got
+    assert ("POST", "/v1/files", "orders", manifest.digest, 200) in got
 
 
 def test_a_table_of_current_state_is_asked_for_without_days(production: Production, web: httpx.Client) -> None:

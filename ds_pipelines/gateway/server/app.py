@@ -30,6 +30,9 @@ DESCRIPTION = """\
 Anonymized extracts for development, and scores for consumers. Send a token with every request:
 `Authorization: Bearer <token>`. The lab's own lies in `secrets/gateway.token` of the gateway's `DS_HOME`;
 `ds-pipelines token create` makes others. A token is for extracts or for scores, never for both.
+
+Who asks for somebody else can name them in the header `DS-User`, percent-encoded. The audit records the name as the
+token's word; that of the authenticating proxy, where there is one, counts before it.
 """
 
 STATUS: dict[type[DsPipelinesError], int] = {

@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors import WrongKindOfTokenError
+from ds_pipelines.gateway.users import SHARED
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from ds_pipelines.gateway.audit import AssertedBy
     from ds_pipelines.gateway.grants import Grant, Kind
-
-NOBODY = "shared"
-"""The user of a request of which nobody says whose it is."""
+    from ds_pipelines.gateway.users import AssertedBy
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Exchange:
     """Who asks, and what they get."""
 
     grant: Grant
-    user: str = NOBODY
+    user: str = SHARED
     asserted_by: AssertedBy = "nobody"
     items: list[Item] = field(default_factory=list)
 

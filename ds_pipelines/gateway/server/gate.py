@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 
 from ds_pipelines.errors import DatabaseUnreachableError, UnpreparedGatewayError
+from ds_pipelines.gateway import users
 from ds_pipelines.gateway.audit import Line
 from ds_pipelines.gateway.server.doorkeeper import Doorkeeper, TooManyGuesses
 from ds_pipelines.gateway.server.exchange import Exchange, Item
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from ds_pipelines.gateway.database import Database
+    from ds_pipelines.gateway.grants import Grant
     from ds_pipelines.gateway.server.status import Metrics
     from ds_pipelines.settings import Settings
 
@@ -108,9 +110,15 @@ class Gate:
             raise Refusal(401, NO_TOKEN, WWW_Authenticate="Bearer")
         if (seconds := self._rates.take(grant.id, grant.requests_per_minute)) > 0:
             raise Refusal(429, TOO_FAST, Retry_After=_whole(seconds))
-        named = headers.get(self._user_header, "") if self._user_header and address == self._proxy else ""
-        named = "".join(letter for letter in named if letter.isprintable())[:200]
-        return Exchange(grant, named, "proxy") if named else Exchange(grant)
+        return self._exchange(grant, headers, address)
+
+    def _exchange(self, grant: Grant, headers: Headers, address: str) -> Exchange:
+        """For whom it is asked: the proxy's word counts before that of who holds the token."""
+        if self._user_header and address == self._proxy and (user := users.name(headers.get(self._user_header, ""))):
+            return Exchange(grant, user, "proxy")
+        if user := users.read(headers.get(users.HEADER, "")):
+            return Exchange(grant, user, "token")
+        return Exchange(grant)
 
     async def leave(self, exchange: Exchange, scope: Scope, status: int, length: int) -> None:
         """Counts an answer, and notes it.

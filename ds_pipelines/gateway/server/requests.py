@@ -22,7 +22,7 @@ from ds_pipelines.settings import Settings
 
 
 def _writable(wanted: RequestWanted) -> RequestWanted:
-    if any("\0" in text for text in (wanted.table, wanted.reason, wanted.user or "")):
+    if any("\0" in text for text in (wanted.table, wanted.reason)):
         raise ValueError("no text may hold a NUL")
     return wanted
 
@@ -36,10 +36,8 @@ def routes(catalog: Catalog, queue: Queue, settings: Settings) -> APIRouter:
         """Asks production to extract days of a table, or a table as it is now; the answer can be watched."""
         exchange = exchange_of(request, "extracts")
         days = _days(wanted, exchange.grant, settings)
-        if exchange.asserted_by != "proxy" and wanted.user is not None:
-            exchange.user, exchange.asserted_by = wanted.user, "token"
         exchange.items.append(Item(wanted.table))
-        return queue.ask(wanted, days, token=exchange.grant.id, user=exchange.user)
+        return queue.ask(wanted, days, token=exchange.grant.id, user=exchange.user, asserted_by=exchange.asserted_by)
 
     @router.get("/v1/requests")
     def listed(request: Request) -> list[RequestStatus]:
