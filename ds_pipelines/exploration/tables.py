@@ -18,6 +18,7 @@ from pydantic import Field
 from ds_pipelines.errors import DsPipelinesError, SettingsError
 from ds_pipelines.evidence import Column, SnapshotManifest
 from ds_pipelines.gateway.users import SHARED
+from ds_pipelines.gateway.wire import LONGEST_REASON
 from ds_pipelines.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Ask(dg.Config):
     """What to do about days that are not published yet."""
 
     because: str = Field(
-        "", max_length=400, description="What they are needed for; those who answer for the data read it"
+        "", max_length=LONGEST_REASON, description="What they are needed for; those who answer for the data read it"
     )
     wait_minutes: int = Field(30, ge=1, le=150, description="For how long to wait for production at most")
 

@@ -212,8 +212,7 @@ class Gateway:
         """Asks for what is not published yet; the same question that is still open is not asked again.
 
         Raises:
-            UnknownExtractError: there is no such table, or none that the token may see.
-            RequestRefusedError: these days cannot be extracted.
+            RequestRefusedError: there is no such table for the token, or these days cannot be extracted.
             GatewayBusyError: too much was asked for already.
             GatewayUnreachableError, GatewayRefusedError, GatewayAnswerError: no answer, or not the one expected.
         """
@@ -224,9 +223,7 @@ class Gateway:
             if (same := next((each for each in self.requests() if self._is_open(each, wanted)), None)) is not None:
                 return same
             response = self._transport.expected(self._transport.http.post("/v1/requests", json=body))
-            if response.status_code == httpx.codes.NOT_FOUND:
-                raise UnknownExtractError(wanted.table, [summary.table for summary in self.tables()])
-            if response.status_code == httpx.codes.UNPROCESSABLE_ENTITY:
+            if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.UNPROCESSABLE_ENTITY}:
                 raise RequestRefusedError(wanted.table, said(response))
             return self._transport.parse(REQUEST, response)
 

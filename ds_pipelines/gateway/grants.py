@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from ds_pipelines import postgres
 from ds_pipelines.errors import TokenNameTakenError, UnknownTokenError
 from ds_pipelines.gateway import database
-from ds_pipelines.gateway.tokens import ensure_token
+from ds_pipelines.gateway.tokens import ensure_token, new_token
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -116,7 +115,7 @@ def create(wanted: Wanted, settings: Settings) -> str:
     import psycopg2
 
     database.ensure(settings)
-    token = f"ds_{secrets.token_urlsafe(32)}"
+    token = new_token()
     with closing(postgres.connect("gateway_owner", settings)) as connection, connection, connection.cursor() as cursor:
         try:
             _insert(cursor, wanted, token)

@@ -11,6 +11,9 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 from ds_pipelines.evidence import Column, Record, SnapshotManifest, Withheld
 from ds_pipelines.gateway.users import AssertedBy, words
 
+SHORTEST_REASON, LONGEST_REASON = 5, 500
+"""Characters of the reason of a request."""
+
 
 class ExtractSummary(Record):
     """What is published of one table."""
@@ -52,7 +55,9 @@ class RequestWanted(Record):
     table: str
     since: date | None = Field(None, description="First day; None for a table of current state")
     until: date | None = Field(None, description="Last day, included; None for a table of current state")
-    reason: str = Field(min_length=5, max_length=500, description="Why, for the people who run production")
+    reason: str = Field(
+        min_length=SHORTEST_REASON, max_length=LONGEST_REASON, description="Why, for the people who run production"
+    )
 
 
 class RequestStatus(Record):

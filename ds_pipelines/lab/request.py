@@ -19,7 +19,7 @@ from ds_pipelines.gateway.ages import moment
 from ds_pipelines.gateway.client import connect
 from ds_pipelines.gateway.progress import bar
 from ds_pipelines.gateway.waiting import asked_for, standing, wait
-from ds_pipelines.gateway.wire import RequestWanted
+from ds_pipelines.gateway.wire import LONGEST_REASON, SHORTEST_REASON, RequestWanted
 from ds_pipelines.lab.table import as_day
 from ds_pipelines.settings import load_settings
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from ds_pipelines.gateway.wire import RequestStatus
 
 DAY = timedelta(days=1)
-SHORTEST, LONGEST = 5, 500
-"""Characters of a reason."""
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +71,7 @@ def request(
         How the request stands.
 
     Raises:
-        UnknownExtractError: there is no such table.
-        RequestRefusedError: these days cannot be extracted; the message says why.
+        RequestRefusedError: there is no such table, or these days cannot be extracted; the message says what can.
         UnusableReasonError, TableArgumentError: the reason says too little, or a day is none.
         RequestFailedError: production could not do it.
         StillWaitingError: it is not done yet, and goes on.
@@ -102,7 +99,7 @@ def ask(gateway: Gateway, table: str, since: date | None, until: date | None, *,
     try:
         wanted = RequestWanted(table=table, since=since, until=until or since, reason=because.strip())
     except ValidationError:
-        raise UnusableReasonError(table, SHORTEST, LONGEST) from None
+        raise UnusableReasonError(table, SHORTEST_REASON, LONGEST_REASON) from None
     return gateway.ask(wanted)
 
 

@@ -11,13 +11,13 @@ but who has shown a good one in the last seconds is not.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ds_pipelines.gateway.grants import find, hashed
 from ds_pipelines.gateway.server.limits import Rates
+from ds_pipelines.gateway.tokens import FORM
 
 if TYPE_CHECKING:
     from ds_pipelines.gateway.database import Database
@@ -28,8 +28,6 @@ BELIEVED_SECONDS = 3.0
 GUESSES_PER_MINUTE = 30
 """Well-formed tokens that do not exist, of one address."""
 REMEMBERED = 10_000
-
-_FORM = re.compile(r"ds_[A-Za-z0-9_-]{43}")
 
 
 class TooManyGuesses(Exception):  # noqa: N818 - not an error of ours: the gate answers it
@@ -57,7 +55,7 @@ class Doorkeeper:
             DatabaseUnreachableError, UnpreparedGatewayError: it cannot be told.
         """
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not _FORM.fullmatch(token := token.strip()):
+        if scheme.lower() != "bearer" or not FORM.fullmatch(token := token.strip()):
             return None
         digest = hashed(token)
         grant = self._remembered(digest)

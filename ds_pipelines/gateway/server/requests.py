@@ -63,7 +63,7 @@ def _days(wanted: RequestWanted, grant: Grant, settings: Settings) -> int:
     """
     policy = load(settings.policies / SHOP)
     if wanted.table not in policy.tables or not grant.allows(wanted.table):
-        raise UnknownRequestedTableError(wanted.table)
+        raise UnknownRequestedTableError(wanted.table, filter(grant.allows, policy.tables))
     if policy.tables[wanted.table].by_day is None:
         if wanted.since is not None or wanted.until is not None:
             raise UnusableRequestError(f"{wanted.table} is extracted as it is now; expected neither since nor until")
