@@ -35,6 +35,7 @@ from ds_pipelines.gateway.cache import Cache, replacing
 from ds_pipelines.gateway.progress import silent
 from ds_pipelines.gateway.tokens import read_token
 from ds_pipelines.gateway.transport import Transport, address_of, base_of, said
+from ds_pipelines.gateway.users import SHARED
 from ds_pipelines.gateway.wire import MANIFEST, MANIFESTS, REQUEST, REQUESTS, SUMMARIES
 
 if TYPE_CHECKING:
@@ -254,7 +255,7 @@ class Gateway:
         asked = (status.table, status.since, status.until, status.reason)
         same = asked == (wanted.table, wanted.since, wanted.until, wanted.reason)
         # Whom a proxy names is not ours to know; without one, it is whom we state.
-        ours = self._user is None or status.asserted_by == "proxy" or status.user == self._user
+        ours = status.asserted_by == "proxy" or status.user == (self._user or SHARED)
         return same and ours and status.state in OPEN
 
     def _download(self, manifests: Sequence[SnapshotManifest], advance: Advance) -> None:
