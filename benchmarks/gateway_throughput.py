@@ -21,6 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -235,11 +236,15 @@ def _measure(folder: Path, nginx: str, megabytes: int, rounds: int) -> None:
         running(command, ours, folder / "gateway.out", **settings.as_environment()) as gateway,
     ):
         file, there = f"/v1/files/{digest}", f"/{digest[:2]}/{digest}.parquet"
-        sides: dict[str, list[float]] = {"nginx": [], "gateway": [], "gateway, as a range": []}
-        for _ in range(rounds):
-            sides["nginx"].append(rate(theirs, there, token))
-            sides["gateway"].append(rate(ours, file, token))
-            sides["gateway, as a range"].append(rate(ours, file, token, "Range: bytes=0-"))
+        downloads = {
+            "nginx": partial(rate, theirs, there, token),
+            "gateway": partial(rate, ours, file, token),
+            "gateway, as a range": partial(rate, ours, file, token, "Range: bytes=0-"),
+        }
+        sides: dict[str, list[float]] = {name: [] for name in downloads}
+        for number in range(3 * rounds):  # each begins a third of the rounds
+            name = list(downloads)[(number + number // 3) % 3]
+            sides[name].append(downloads[name]())
         came, at_once, grown = together(ours, file, token, gateway)
         asked = {path: listings(ours, path, token) for path in ("/v1/extracts", "/v1/extracts/orders/days")}
     _conclude(sides, right=came == {digest}, at_once=at_once, grown=grown, asked=asked)

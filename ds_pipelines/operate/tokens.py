@@ -4,10 +4,11 @@ What belongs here: reading the arguments, and printing what came of them. What d
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 
 import typer
 
@@ -48,17 +49,14 @@ def create(  # noqa: PLR0917 - typer passes them by name
     from ds_pipelines.gateway import grants
 
     settings = load_settings()
-    if to is not None and to.exists():
-        raise TokenFileExistsError(to)
     scope = _scope(extracts or [], scores or [], settings, everything=all_extracts, metrics=metrics)
     volume = int(gigabytes_per_day * 10**9)
     wanted = grants.Wanted(name, scope.kind, scope.tables, timedelta(days=days), requests_per_minute, volume)
-    made = grants.create(wanted, settings)
     if to is None:
-        typer.echo(made)
+        typer.echo(grants.create(wanted, settings))
     else:
-        with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{made}\n")
+        with _new_file(to) as file:
+            file.write(f"{grants.create(wanted, settings)}\n")
     typer.echo(f"Token {name!r} is in force for {days} days; it is not stored, and not shown again.", err=True)
 
 
@@ -115,6 +113,21 @@ def audit(
             (line.digest or "-")[:12],
         )
         typer.echo("\t".join((f"{at:%Y-%m-%d %H:%M:%S}", *what, f"{line.bytes}", f"{line.status}")))
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A file that only its owner can read, made before what goes into it; gone again if that fails."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise TokenFileExistsError(path) from None
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            yield file
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _opens(grant: "Grant") -> str:

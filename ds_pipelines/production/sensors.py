@@ -8,6 +8,7 @@ the daemon in between: a request stays queued until a run of its own is seen.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -44,24 +45,20 @@ def requested_extracts(job: Any, policy: Policy) -> dg.SensorDefinition:
         from ds_pipelines.gateway.database import Database
         from ds_pipelines.gateway.queue import Queue
 
-        queue = Queue(Database(load_settings()))
-        try:
-            waiting = _follow(queue, context.instance)
-        except (errors.DatabaseUnreachableError, errors.UnpreparedGatewayError) as error:
-            yield dg.SkipReason(str(error))
-            return
-        for request in waiting:
-            if request.table in policy.tables:
-                yield _run_request(request)
-            else:
-                queue.fail(request.id, f"The privacy policy does not name {request.table} any more.")
+        with closing(Database(load_settings())) as database:
+            try:
+                waiting = _follow(Queue(database), context.instance, policy)
+            except (errors.DatabaseUnreachableError, errors.UnpreparedGatewayError) as error:
+                yield dg.SkipReason(str(error))
+                return
+        yield from map(_run_request, waiting)
         if not waiting:
             yield dg.SkipReason("Nothing that was asked for waits.")
 
     return look
 
 
-def _follow(queue: "Queue", instance: dg.DagsterInstance) -> list["RequestStatus"]:
+def _follow(queue: "Queue", instance: dg.DagsterInstance, policy: Policy) -> list["RequestStatus"]:
     """Tells each open request what became of its run; those that come next are returned, one a table at most."""
     busy: set[str] = set()
     waiting: list[RequestStatus] = []
@@ -76,7 +73,9 @@ def _follow(queue: "Queue", instance: dg.DagsterInstance) -> list["RequestStatus
             queue.fail(request.id, "Its run has vanished: somebody deleted it, or its storage was lost. Ask again.")
     following: list[RequestStatus] = []
     for request in waiting:
-        if request.table in busy:
+        if request.table not in policy.tables:
+            queue.fail(request.id, f"The privacy policy does not name {request.table} any more.")
+        elif request.table in busy:
             queue.note(request.id, f"Waits for an earlier request of {request.table}.")
         else:
             following.append(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import httpx
@@ -14,6 +15,7 @@ from ds_pipelines.gateway.grants import Wanted
 from ds_pipelines.gateway.server import serve
 from ds_pipelines.gateway.tokens import read_token
 from ds_pipelines.operate.health import probe_service
+from ds_pipelines.settings import environment
 from ds_pipelines_tests.gateway.scenario import MONDAY, make_installation, serving, trusting
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ CERTIFY = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=gateway "
     "-addext subjectAltName=IP:127.0.0.1"
 )  # fmt: skip
+LIST = """
+from ds_pipelines.gateway.client import connect
+from ds_pipelines.settings import load_settings
+print(*[summary.table for summary in connect(load_settings()).tables()])
+"""
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +54,18 @@ def test_with_a_certificate_it_serves_https_and_nothing_else(
     with serving(settings):
         headers = {"Authorization": f"Bearer {read_token(settings)}"}
         with httpx.Client(headers=headers, verify=trusting(settings), trust_env=False) as web:
-            listed = web.get(f"{settings.gateway_base}/v1/extracts/orders/{MONDAY}").json()
-            file = web.get(f"{settings.gateway_base}/v1/files/{listed['digest']}")
-            assert len(file.content) == listed["bytes"]
+            manifest = web.get(f"{settings.gateway_base}/v1/extracts/orders/{MONDAY}").json()
+            file = web.get(f"{settings.gateway_base}/v1/files/{manifest['digest']}")
+            assert len(file.content) == manifest["bytes"]
         with pytest.raises(httpx.TransportError):
             httpx.get(f"http://127.0.0.1:{settings.gateway_port}/health", trust_env=False)
         with pytest.raises(httpx.ConnectError, match="certificate"):
             httpx.get(f"{settings.gateway_base}/health", trust_env=False)
         assert probe_service("gateway", settings) is None
+        trusted = {"SSL_CERT_FILE": str(certificate["gateway_certificate"])}
+        variables = environment(**settings.as_environment(), **trusted)
+        listed = subprocess.run([sys.executable, "-c", LIST], env=variables, capture_output=True, text=True, check=True)
+        assert listed.stdout.split() == ["customers", "orders"]
 
 
 @pytest.mark.parametrize("wrong", ["no key", "no file", "another key"])

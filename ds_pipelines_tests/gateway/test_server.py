@@ -153,6 +153,13 @@ def test_a_range_gives_these_bytes(web: httpx.Client) -> None:
     assert (end.status_code, end.content) == (206, whole[-8:])
 
 
+def test_a_file_can_be_asked_for_its_length_alone(web: httpx.Client) -> None:
+    manifest = first_file(web)
+    answer = web.head(f"/v1/files/{manifest.digest}")
+    assert (answer.headers["Content-Length"], answer.headers["Accept-Ranges"]) == (str(manifest.bytes), "bytes")
+    assert answer.content == b""
+
+
 def test_a_range_beyond_the_file_is_refused(web: httpx.Client) -> None:
     manifest = first_file(web)
     answer = web.get(f"/v1/files/{manifest.digest}", headers={"Range": f"bytes={manifest.bytes}-"})

@@ -65,6 +65,15 @@ def test_a_token_is_written_where_only_its_owner_reads_it(place: Settings, tmp_p
     assert [grant.name for grant in grants.listed(place)] == ["ana"]
 
 
+def test_no_token_is_made_that_cannot_be_written_and_no_file_stays_without_one(place: Settings, tmp_path: Path) -> None:
+    assert isinstance(call("create", "ana", "--metrics", "--to", str(tmp_path / "absent" / "token")).exception, OSError)
+    assert grants.listed(place) == []
+    call("create", "ana", "--metrics")
+    refused = call("create", "ana", "--metrics", "--to", str(tmp_path / "token")).exception
+    assert isinstance(refused, TokenNameTakenError)
+    assert not (tmp_path / "token").exists()
+
+
 @pytest.mark.parametrize(
     "arguments", [("--extracts", "orders", "--scores", "top_sellers"), ("--all-extracts", "--metrics")]
 )

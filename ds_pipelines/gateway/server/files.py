@@ -2,7 +2,8 @@
 
 What belongs here: the answers. What does not: which digests may be served (`catalog`).
 
-A whole file is handed to the server by its path, which sends it without Python; a range is read in chunks.
+Files are read in chunks of 128 KiB. Handing the whole file to the server by its path (`http.response.pathsend`) would
+spare Python, but Granian reads it in smaller pieces: on two busy cores 0.4 times nginx's rate instead of 0.9.
 """
 
 from typing import Annotated
@@ -10,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from ds_pipelines.gateway import archive
 from ds_pipelines.gateway.catalog import Catalog
@@ -24,8 +26,12 @@ class SnapshotResponse(FileResponse):
     """A snapshot's file."""
 
     media_type = PARQUET
-    chunk_size = 256 * 1024  # of a range; four times faster than the 64 KiB that it would be
+    chunk_size = 128 * 1024
     max_ranges = 16
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the file in chunks, even if the server offers to read it by its path."""
+        await super().__call__({**scope, "extensions": {}}, receive, send)
 
 
 def routes(catalog: Catalog) -> APIRouter:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import signal
 import socket
 import ssl
@@ -46,6 +47,7 @@ def serve(settings: Settings, offers: Iterable[Offer] = ()) -> None:
     _require_certificate(settings)
     if database.knows_owner(settings):
         grants.prepare(settings)
+    _allow_connections()
     app = create_app(settings, offers)
 
     async def run() -> None:
@@ -70,6 +72,14 @@ def serve(settings: Settings, offers: Iterable[Offer] = ()) -> None:
         await server.serve()
 
     asyncio.run(run())
+
+
+def _allow_connections() -> None:
+    """As many files as connections, and some more, if the system lets us; 1,024 is what it gives by itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * CONNECTIONS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _require_certificate(settings: Settings) -> None:
