@@ -53,6 +53,16 @@ class ForgedSnapshotError(DsPipelinesError):
         )
 
 
+class UnusableCacheError(DsPipelinesError):
+    """What is fetched cannot be kept."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        super().__init__(
+            f"The lab's cache {folder} cannot be made: {reason}; expected a folder in which this account may write. "
+            "Correct its rights, or set DS_HOME to a folder of yours."
+        )
+
+
 class GatewayFailedError(GatewayUnreachableError):
     """The gateway answers that it cannot serve now, or something before it answers in its place."""
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from pydantic import AwareDatetime, ValidationError
 
-from ds_pipelines.errors import DiskFullError, GatewayAnswerError
+from ds_pipelines.errors import DiskFullError, GatewayAnswerError, UnusableCacheError
 from ds_pipelines.evidence import Record, SnapshotManifest
 from ds_pipelines.gateway.wire import ExtractSummary
 
@@ -130,9 +130,12 @@ class Cache:
 
     def _make(self) -> None:
         """Each folder by itself: `parents` would make those above with the rights that everybody gets."""
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        for folder in (self._folder, self._listings.parent, self._listings):
-            folder.mkdir(exist_ok=True, mode=0o700)
+        try:
+            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self._folder, self._listings.parent, self._listings):
+                folder.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UnusableCacheError(self._folder, error.strerror or type(error).__name__) from None
 
     def _listing_path(self, table: str) -> Path:
         return self._listings / f"{quote(table, safe='')}.json"
