@@ -17,7 +17,7 @@ import os
 import re
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,10 @@ def test_its_settings_name_no_database(given: dict[str, str]) -> None:
 def test_production_listens_on_no_network(settings: Settings) -> None:
     cluster = postgres.cluster("production", settings)
     server = psutil.Process(int((cluster.data / "postmaster.pid").read_text().split("\n", 1)[0]))
-    connections = [each for process in (server, *server.children()) for each in process.net_connections("inet")]
+    connections = server.net_connections("inet")
+    for process in server.children():
+        with suppress(psutil.NoSuchProcess):  # autovacuum's workers come and go
+            connections += process.net_connections("inet")
     assert not [each for each in connections if each.status == psutil.CONN_LISTEN]
 
 
@@ -186,6 +189,6 @@ def test_another_account_is_not_let_in_even_by_the_right_url(settings: Settings,
 def test_another_account_works_through_the_gateway_with_a_token(settings: Settings, tmp_path: Path) -> None:
     place = make_installation(tmp_path, database_of_its_own(settings))
     with serving(place), TemporaryDirectory() as folder:
-        os.chown(folder, SOMEBODY_ELSE, SOMEBODY_ELSE)
+        Path(folder).chmod(0o777)
         address, token = place.gateway_base, read_token(place)
         assert as_somebody_else(listed, address, token, Path(folder)) == ["customers", "orders"]
