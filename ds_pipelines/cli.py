@@ -11,7 +11,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from ds_pipelines import cli_table
 from ds_pipelines.errors import DsPipelinesError
+from ds_pipelines.operate.tokens import token
 from ds_pipelines.settings import environment, load_settings, quiet_libraries
 
 app = typer.Typer(
@@ -22,10 +24,13 @@ app = typer.Typer(
 )
 release = typer.Typer(help="Offer what works to production, and take it in by its hash.", no_args_is_help=True)
 app.add_typer(release, name="release")
+app.command("table")(cli_table.table)
+app.add_typer(cli_table.requests, name="requests")
 policy = typer.Typer(help="Write the privacy policy, and hold it against the database.", no_args_is_help=True)
 app.add_typer(policy, name="policy")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")
+app.add_typer(token, name="token")
 
 Transactions = Annotated[
     Path | None, typer.Option(help="Build the shop from real transactions: a CSV in the layout of UCI's Online Retail.")
@@ -399,13 +404,14 @@ def rotate_key(do_it: DoIt = False) -> None:
 
 @app.command()
 def gateway() -> None:
-    """Serve published extracts to those who hold a token; `ds-pipelines up` starts it too.
+    """Serve published extracts and scores to those who hold a token; `ds-pipelines up` starts it too.
 
     Example: ds-pipelines gateway
     """
-    from ds_pipelines.gateway.server import serve
+    from ds_pipelines.gateway.server import Offer, serve
+    from ds_pipelines.production.jobs import JOBS
 
-    serve(load_settings())
+    serve(load_settings(), [Offer(job.table, job.name, job.description) for job in JOBS.values()])
 
 
 @app.command(hidden=True)
@@ -435,7 +441,11 @@ def execute(command: list[str]) -> None:
 @app.command()
 def psql(
     role: Annotated[
-        str, typer.Argument(help="consumer, serving, extract, scoring, owner, dagster, mlflow, registry")
+        str,
+        typer.Argument(
+            help="consumer, serving, extract, scoring, owner, dagster, mlflow, registry, gateway_database or "
+            "gateway_owner"
+        ),
     ] = "consumer",
     command: Annotated[str | None, typer.Option("--command", "-c", help="Run this and return.")] = None,
 ) -> None:

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
 
 ClusterName = Literal["production", "platform"]
-Role = Literal["owner", "extract", "scoring", "serving", "consumer", "dagster", "mlflow", "registry"]
+Role = Literal[
+    "owner", "extract", "scoring", "serving", "consumer", "dagster", "mlflow", "registry", "gateway_database",
+    "gateway_owner",
+]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -61,11 +64,13 @@ ACCESS: Mapping[Role, Access] = {
     "dagster": Access("platform", "dagster", "dagster"),
     "mlflow": Access("platform", "mlflow", "mlflow"),
     "registry": Access("platform", "registry", "registry"),
+    "gateway_database": Access("platform", "gateway", "gateway"),
+    "gateway_owner": Access("platform", "gateway", "gateway_owner"),
 }
 
 OWNERS: Mapping[ClusterName, Mapping[str, str]] = {
     "production": {"shop": "owner", "serving": "scoring"},
-    "platform": {"dagster": "dagster", "mlflow": "mlflow", "registry": "registry"},
+    "platform": {"dagster": "dagster", "mlflow": "mlflow", "registry": "registry", "gateway": "gateway_owner"},
 }
 """Who owns each database of a cluster, and with it its schema."""
 
@@ -76,7 +81,8 @@ GRANTS: Mapping[ClusterName, str] = {
         GRANT CONNECT ON DATABASE shop TO extract, scoring;
         GRANT CONNECT ON DATABASE serving TO consumer;
     """,
-    "platform": "",
+    # The gateway is not the owner of its tables: what it may do to each of them is granted, and nothing more.
+    "platform": "GRANT CONNECT ON DATABASE gateway TO gateway;",
 }
 
 NEEDED_MIB = 300
@@ -253,7 +259,8 @@ class Cluster:
             if self._lease is not None and self.running():
                 return
             self.root.mkdir(parents=True, exist_ok=True)
-            self.secrets_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (*reversed(self.secrets_dir.parents[:2]), self.secrets_dir):
+                folder.mkdir(exist_ok=True, mode=0o700)  # `parents=True` would open those above to everybody
             with self._startup_lock():
                 if self._lease is None:
                     # Held from before the start, so that a process which leaves meanwhile does not stop the server.

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     retention_days: int | None = Field(
         None, description="How many days of extracts are kept, unless something needs more; unset: all.", ge=1
     )
+    listing_age: timedelta = Field(
+        timedelta(minutes=5),
+        description="How long what the gateway listed counts as current, so that reading again asks nobody (ISO 8601).",
+    )
 
     extract_url: SecretStr | None = Field(None, description="Production database, as the extract's role reads it.")
     replica_url: SecretStr | None = Field(
@@ -74,6 +78,12 @@ class Settings(BaseSettings):
     dagster_url: SecretStr | None = Field(None, description="Dagster's storage.")
     mlflow_url: SecretStr | None = Field(None, description="MLflow's backend store in development.")
     registry_url: SecretStr | None = Field(None, description="Production's model registry.")
+    gateway_database_url: SecretStr | None = Field(
+        None, description="The gateway's database (tokens, requests, audit), as the gateway uses it."
+    )
+    gateway_owner_url: SecretStr | None = Field(
+        None, description="The gateway's database, as its owner makes its tables and manages tokens."
+    )
 
     pace_chunk: timedelta = Field(
         timedelta(seconds=0.25), description="How long the database shall work for a chunk (ISO 8601, as PT0.25S)."
@@ -117,11 +127,24 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
+    webserver_user_header: str | None = Field(
+        None,
+        description="Header by which an authenticating proxy in front of Dagster's pages names the user, as "
+        "X-Forwarded-User; only where nobody reaches the pages but through that proxy.",
+    )
     gateway_port: int = Field(4280, description="The gateway.", ge=1, le=65535)
     mlflow_port: int = Field(5000, description="MLflow's pages and tracking API.", ge=1, le=65535)
     exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
     production_port: int = Field(4267, description="Code server of the location production.", ge=1, le=65535)
     gateway_address: str | None = Field(None, description="URL of the gateway, if it runs elsewhere.")
+    gateway_certificate: Path | None = Field(
+        None, description="Certificate chain (PEM) with which the gateway serves https; needs the key, too."
+    )
+    gateway_key: Path | None = Field(None, description="Key (PEM, without a password) of that certificate.")
+    gateway_user_header: str | None = Field(
+        None, description="Header in which the authenticating proxy before the gateway names the user; unset: none is."
+    )
+    gateway_proxy: str = Field("127.0.0.1", description="Its address; from another the header is not believed.")
     tracking_address: str | None = Field(None, description="URL of the MLflow server, if it runs elsewhere.")
 
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
@@ -144,12 +167,14 @@ class Settings(BaseSettings):
             chosen = TomlConfigSettingsSource(settings_cls, toml_file=path)
         except (OSError, ValueError) as error:
             raise SettingsFileError(path, getattr(error, "strerror", None) or str(error)) from None
+        for name in sorted(set(chosen()) & set(DATABASE_SETTINGS)):
+            raise SettingsError(f"DS_{name.upper()}", "it in the environment: exploration reads settings.toml, too")
         return init_settings, env_settings, chosen
 
-    @field_validator("home", "policies", "releases", "experiments")
+    @field_validator("home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
     @field_validator("extract_hours")
     @classmethod
@@ -168,7 +193,8 @@ class Settings(BaseSettings):
     @property
     def gateway_base(self) -> str:
         """The gateway's URL, without a trailing slash."""
-        return (self.gateway_address or f"http://{self.host}:{self.gateway_port}").rstrip("/")
+        scheme = "https" if self.gateway_certificate else "http"
+        return (self.gateway_address or f"{scheme}://{self.host}:{self.gateway_port}").rstrip("/")
 
     @property
     def tracking_base(self) -> str:

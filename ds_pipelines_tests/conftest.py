@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ds_pipelines.settings import PROJECT, Settings, load_settings, quiet_libraries
+from ds_pipelines_tests.gateway.scenario import database_of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import SecretStr
 
     from ds_pipelines.sample import Shop
 
@@ -45,6 +48,18 @@ def home() -> Iterator[Path]:
 
         for name in ("production", "platform"):
             postgres._handle(name, Path(folder) / "postgres", Path(folder) / "secrets" / "postgres").release()
+
+
+@pytest.fixture(scope="session")
+def shared(home: Path) -> Settings:
+    """Settings of the home whose cluster the gateways of all tests share."""
+    return load_settings(home=home)
+
+
+@pytest.fixture(scope="session")
+def database(shared: Settings) -> dict[str, SecretStr]:
+    """The database of all gateways that tests start for themselves, one after the other."""
+    return database_of_its_own(shared)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ds_pipelines.errors.base import DsPipelinesError, listing
+from ds_pipelines.errors.base import DsPipelinesError, how_to_ask, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ class MissingDaysError(DsPipelinesError):
         named = ", ".join(str(day) for day in missing[:5]) + (", …" if len(missing) > 5 else "")
         super().__init__(
             f"{len(missing)} of the days asked for of {table!r} are not published: {named}. "
-            f"Materialize extract/{table} for them in Dagster's location production, or ask for fewer days."
+            f"{how_to_ask(table, missing[0], missing[-1])} Or ask for fewer days."
         )
 
 

@@ -135,8 +135,8 @@ class NothingToProposeError(DsPipelinesError):
 class WouldOverwriteError(DsPipelinesError):
     """A file to write exists already."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} exists, and is not overwritten: expected a new file. Name another, or move it away.")
+    def __init__(self, path: Path, otherwise: str = "move it away") -> None:
+        super().__init__(f"{path} exists, and is not overwritten: expected a new file. Name another, or {otherwise}.")
 
 
 class NotATerminalError(DsPipelinesError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ds_pipelines.errors.base import DsPipelinesError, listing
+from ds_pipelines.errors.base import DsPipelinesError, how_to_ask, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,21 +17,19 @@ class UnknownExtractError(DsPipelinesError):
 
     def __init__(self, table: str, published: Iterable[str]) -> None:
         known = listing(published)
-        step = (
-            f"Published are: {known}."
-            if known
-            else "Nothing is published yet: materialize an extract in Dagster's location production."
-        )
+        step = f"Published are: {known}." if known else f"Nothing is published yet. {how_to_ask(table)}"
         super().__init__(f"There is no extract of a table {table!r}. {step}")
 
 
 class UnpublishedDayError(DsPipelinesError):
     """An extract exists, but not for what was asked."""
 
-    def __init__(self, table: str, asked: str, first: date, last: date) -> None:
+    def __init__(
+        self, table: str, asked: str, first: date, last: date, *, since: date | None = None, until: date | None = None
+    ) -> None:
         super().__init__(
             f"Nothing of {table!r} is published for {asked}: expected days from {first} to {last}. "
-            f"Ask for one of these, or materialize extract/{table} for the day in Dagster's location production."
+            f"Use one of these. {how_to_ask(table, since, until)}"
         )
 
 

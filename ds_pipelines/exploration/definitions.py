@@ -5,24 +5,25 @@ import warnings
 import dagster as dg
 
 from ds_pipelines.exploration.experiment_assets import experiment_assets
-from ds_pipelines.exploration.tables import table_assets
+from ds_pipelines.exploration.tables import extract_specs, table_assets
 from ds_pipelines.settings import load_settings
 
 # Filling many partitions in one run is what Dagster calls beta; a test notices should it change.
 warnings.filterwarnings("ignore", message=".*backfill_policy", category=dg.BetaWarning)
 
 SETTINGS = load_settings()
+EXTRACTS = extract_specs(SETTINGS)
 TABLES = table_assets(SETTINGS)
 EXPERIMENTS = experiment_assets(SETTINGS)
 
 defs = dg.Definitions(
-    assets=[*TABLES, *EXPERIMENTS],
+    assets=[*EXTRACTS, *TABLES, *EXPERIMENTS],
     jobs=[
         dg.define_asset_job(
             "fetch_tables",
             selection=dg.AssetSelection.assets(*TABLES),
             description="Fetches every published table, or days of it, through the gateway.",
-            tags={"dagster/max_runtime": "3600"},
+            tags={"dagster/max_runtime": "10800"},
         ),
         dg.define_asset_job(
             "all_experiments",

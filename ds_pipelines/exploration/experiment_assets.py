@@ -5,24 +5,26 @@ running them, which is the lab's.
 """
 
 import base64
+from collections.abc import Container
 from typing import Any
 
 import dagster as dg
 
-from ds_pipelines.exploration.tables import TABLES
+from ds_pipelines.exploration.tables import known_tables
 from ds_pipelines.lab.scripts import Script, discover
 from ds_pipelines.settings import Settings, load_settings
 
 
 def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """One asset a script: `experiments/<name>`, downstream of the tables that it asks for."""
-    return [_experiment_asset(script) for script in discover(settings.experiments)]
+    tables = known_tables(settings)
+    return [_experiment_asset(script, tables) for script in discover(settings.experiments)]
 
 
-def _experiment_asset(script: Script) -> dg.AssetsDefinition:
+def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefinition:
     @dg.asset(
         key=["experiments", script.name],
-        deps=[dg.AssetDep(["lab", table]) for table in script.tables if table in TABLES],
+        deps=[dg.AssetDep(["lab", table]) for table in script.tables if table in tables],
         description=script.description if script.problem is None else f"Cannot run: {script.problem}",
         owners=["team:data-science"],
         group_name="experiments",

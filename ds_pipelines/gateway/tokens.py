@@ -1,12 +1,13 @@
 """The bearer token by which development reads extracts: the gateway makes it, the lab reads it.
 
-What belongs here: the file that holds the token. What does not: comparing it, or sending it. Nothing of the server is
-imported, so that the client's side can use it.
+What belongs here: a token's form, and the file that holds the lab's own. What does not: comparing it, or sending it.
+Nothing of the server is imported, so that the client's side can use it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from contextlib import suppress
@@ -17,6 +18,14 @@ from ds_pipelines.errors import MissingSecretError
 
 if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
+
+
+FORM = re.compile(r"ds_[A-Za-z0-9_-]{43}")
+
+
+def new_token() -> str:
+    """256 random bits, in the form of a token."""
+    return f"ds_{secrets.token_urlsafe(32)}"
 
 
 def ensure_token(settings: Settings) -> str:
@@ -32,7 +41,7 @@ def ensure_token(settings: Settings) -> str:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".gateway-")
         try:
             with os.fdopen(descriptor, "w") as file:
-                file.write(f"ds_{secrets.token_urlsafe(32)}\n")
+                file.write(f"{new_token()}\n")
             with suppress(FileExistsError):
                 os.link(name, path)
         finally:

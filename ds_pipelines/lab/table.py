@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -23,19 +24,26 @@ from ds_pipelines.errors import (
     MixedExtractError,
     TableArgumentError,
     UnknownColumnError,
+    UnknownSnapshotError,
     UnpublishedDayError,
     listing,
 )
 from ds_pipelines.evidence import RunInput
 from ds_pipelines.gateway.client import connect
+from ds_pipelines.gateway.progress import bar
 from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
     from ds_pipelines.evidence import SnapshotManifest
+    from ds_pipelines.gateway.client import Gateway
+
+OUTDATED = (UnpublishedDayError, MissingDaysError, UnknownColumnError, MixedExtractError)
+"""What a newer listing may put right."""
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +115,8 @@ def table(
 
     Raises:
         UnknownExtractError: no such table is published.
-        UnpublishedDayError: nothing is published within the bounds.
-        MissingDaysError: days between the bounds are not published.
+        UnpublishedDayError: nothing is published within the bounds; `lab.request` asks for it.
+        MissingDaysError: days between the bounds are not published; `lab.request` asks for them.
         UnknownColumnError: a column that does not exist, or that the policy withholds.
         MixedExtractError: days whose columns or pseudonyms do not fit together.
         TableArgumentError: bounds that this table cannot have, or that are no days.
@@ -119,26 +127,121 @@ def table(
     """
     if as_ not in {"polars", "pandas"}:
         raise TableArgumentError(name, "as_", "'polars' or 'pandas'")
+    question = asking(name, since=since, until=until, as_of=as_of, columns=columns)
     with connect(load_settings()) as gateway:
-        published = gateway.known_manifests(name)
-        chosen = _chosen(
-            published,
-            since=_day(name, "since", since),
-            until=_day(name, "until", until),
-            as_of=_day(name, "as_of", as_of),
-        )
-        wanted = _wanted(chosen[-1], columns)
-        _require_agreement(chosen, None if columns is None else wanted)
-        files = gateway.fetch_all(chosen)
-    _note(chosen)
-    # Columns that nobody asked for may come and go between days; those asked for were found to agree.
-    frame = pl.scan_parquet(
-        files, glob=False, hive_partitioning=False, extra_columns="ignore", missing_columns="insert"
-    ).select(wanted)
+        selection, files = obtain(gateway, name, question)
+    _note(selection.manifests)
+    frame = scan(files, selection)
     return frame if as_ == "polars" else frame.with_columns(cs.decimal().cast(pl.Float64)).collect().to_pandas()
 
 
-def _day(table: str, argument: str, value: str | date | None) -> date | None:
+@dataclass(frozen=True)
+class Selection:
+    """The snapshots and columns that a question means."""
+
+    manifests: tuple[SnapshotManifest, ...]
+    columns: tuple[str, ...]
+
+    @property
+    def newest(self) -> SnapshotManifest:
+        """The last of them; there is at least one."""
+        return self.manifests[-1]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a table."""
+
+    since: date | None = None
+    until: date | None = None
+    as_of: date | None = None
+    columns: Sequence[str] | None = None
+
+
+def asking(
+    table: str,
+    *,
+    since: str | date | None = None,
+    until: str | date | None = None,
+    as_of: str | date | None = None,
+    columns: Sequence[str] | None = None,
+) -> Question:
+    """A question as people put it.
+
+    Raises:
+        TableArgumentError: a day is none.
+    """
+    return Question(
+        as_day(table, "since", since), as_day(table, "until", until), as_day(table, "as_of", as_of), columns
+    )  # fmt: skip
+
+
+def select(gateway: Gateway, name: str, question: Question) -> Selection:
+    """What a question means; asks the gateway only where its last listing is too old, or has no answer.
+
+    Raises:
+        The errors of `table`, but for those of fetching.
+    """
+
+    def chosen(published: list[SnapshotManifest]) -> Selection:
+        manifests = _chosen(published, since=question.since, until=question.until, as_of=question.as_of)
+        wanted = _wanted(manifests[-1], question.columns)
+        _require_agreement(manifests, None if question.columns is None else wanted)
+        return Selection(tuple(manifests), tuple(wanted))
+
+    known = gateway.known_manifests(name, up_to=question.until or question.as_of)
+    try:
+        selection = chosen(known)
+    except OUTDATED:
+        newer = gateway.known_manifests(name, anew=True)
+        if newer == known:
+            raise
+        selection = chosen(newer)
+    return selection
+
+
+def obtain(gateway: Gateway, name: str, question: Question) -> tuple[Selection, list[Path]]:
+    """What a question means, and its files; listed again if a day was published anew since it was listed.
+
+    Raises:
+        The errors of `table`.
+    """
+    selection = select(gateway, name, question)
+    try:
+        return selection, fetch(gateway, selection.manifests)
+    except UnknownSnapshotError:
+        gateway.manifests(name)
+        newer = select(gateway, name, question)
+        if newer == selection:
+            raise
+    return newer, fetch(gateway, newer.manifests)
+
+
+def fetch(gateway: Gateway, manifests: Sequence[SnapshotManifest]) -> list[Path]:
+    """The files of snapshots, with a bar where a person looks on.
+
+    Raises:
+        The errors of `Gateway.fetch_all`.
+    """
+    title, size = f"Fetching {manifests[-1].table}", sum(each.bytes for each in gateway.cache.missing(manifests))
+    with bar(title, size) as advance:
+        return gateway.fetch_all(manifests, advance)
+
+
+def scan(files: Sequence[Path], selection: Selection) -> pl.LazyFrame:
+    """The files of a selection as one table."""
+    # Columns that nobody asked for may come and go between days; those asked for were found to agree.
+    return pl.scan_parquet(
+        list(files), glob=False, hive_partitioning=False, extra_columns="ignore", missing_columns="insert"
+    ).select(selection.columns)
+
+
+def as_day(table: str, argument: str, value: str | date | None) -> date | None:
+    """A day as people give it.
+
+    Raises:
+        TableArgumentError: it is none.
+    """
     if isinstance(value, datetime):  # a subclass of date; its midnight would be taken for the day's end
         raise TableArgumentError(table, argument, "a day without a time, as YYYY-MM-DD or a date")
     if value is None or isinstance(value, date):
@@ -176,9 +279,12 @@ def _days(published: Sequence[SnapshotManifest], since: date | None, until: date
         raise TableArgumentError(table, "since", f"a day not after {until}, the last one asked for")
     begin, end = max(since or first, first), min(until or last, last)
     if begin > end:
-        raise UnpublishedDayError(table, f"{since or first} to {until or last}", first, last)
+        raise UnpublishedDayError(table, f"{since or first} to {until or last}", first, last, since=since, until=until)
     if (since or begin) < begin or (until or end) > end:
-        log.warning("%r is published from %s to %s: the other days asked for are not in the table.", table, first, last)
+        log.warning(
+            "%r is published from %s to %s: the other days asked for are not in the table. "
+            "lab.request and `ds-pipelines requests ask` ask production for more.", table, first, last,
+        )  # fmt: skip
     by_day = {manifest.day: manifest for manifest in published}
     asked = [begin + timedelta(days=offset) for offset in range((end - begin).days + 1)]
     if missing := [day for day in asked if day not in by_day]:

@@ -13,6 +13,7 @@ from ds_pipelines.operate.services import SERVICES, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ds_pipelines.settings import Settings
 
@@ -37,7 +38,7 @@ def probe_all(settings: Settings) -> list[Health]:
 def probe_service(name: str, settings: Settings) -> str | None:
     """What is wrong with a service that answers over HTTP by itself, the gateway or MLflow; None if it is well."""
     base = {"gateway": settings.gateway_base, "mlflow": settings.tracking_base}[name]
-    return _get(f"{base}/health")
+    return _get(f"{base}/health", settings.gateway_certificate if name == "gateway" else None)
 
 
 def _probe(service: Service, settings: Settings, graph: dict[str, object] | str) -> Health:
@@ -51,11 +52,19 @@ def _probe(service: Service, settings: Settings, graph: dict[str, object] | str)
     return Health(service, probe(), address)
 
 
-def _get(url: str) -> str | None:
+def _get(url: str, certificate: Path | None = None) -> str | None:
+    """What is wrong with an address; the service's own certificate is trusted, whoever signed it."""
+    import ssl
+
     import httpx
 
+    trusted = ssl.create_default_context()
     try:
-        answer = httpx.get(url, timeout=SECONDS)
+        if certificate is not None:
+            trusted.load_verify_locations(certificate)
+        answer = httpx.get(url, timeout=SECONDS, verify=trusted)
+    except OSError:
+        return "cannot be asked, because its certificate cannot be read"
     except httpx.TransportError as error:
         return f"does not answer ({type(error).__name__})"
     return None if answer.is_success else f"answers with status {answer.status_code}"

@@ -120,8 +120,20 @@ def _mlflow(settings: Settings) -> Command:
 
 
 def _gateway(settings: Settings) -> Command:
-    # It serves files and knows no database.
-    return [sys.executable, "-m", "ds_pipelines.cli", "gateway"], scrubbed_environment(**settings.as_environment())
+    from ds_pipelines.gateway import grants
+
+    # Made ready here: the service itself is not the owner of its tables. It knows its own database and, as consumers
+    # do, the serving tables; nothing of production.
+    grants.prepare(settings)
+    urls = {
+        f"DS_{name.upper()}": url.get_secret_value()
+        for name in ("gateway_database_url", "consumer_url")
+        if (url := getattr(settings, name)) is not None
+    }
+    program = [sys.executable, "-m", "ds_pipelines.cli", "gateway"]
+    variables = scrubbed_environment(**settings.as_environment()) | urls
+    variables.pop("DS_DAGSTER_URL", None)  # which is left to Dagster's own processes
+    return program, variables
 
 
 def _dagster() -> list[str]:

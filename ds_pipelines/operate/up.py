@@ -143,10 +143,10 @@ def _stop_orphans(settings: Settings) -> None:
 
 def _ensure_secrets(settings: Settings) -> None:
     from ds_pipelines.extract.pseudonyms import ensure_key
-    from ds_pipelines.gateway.tokens import ensure_token
+    from ds_pipelines.gateway.grants import prepare
 
     ensure_key(settings)
-    ensure_token(settings)
+    prepare(settings)
 
 
 def _wait_until_healthy(settings: Settings, supervisor: subprocess.Popen[bytes], stopping: list[int]) -> None:

@@ -1,7 +1,7 @@
 """The code location `production`: loads without contacting anything.
 
-What belongs here: putting the assets, jobs and schedules together. What does not: deciding anything; the privacy
-policy, the scoring jobs and the settings do.
+What belongs here: putting the assets, jobs, schedules and sensors together. What does not: deciding anything; the
+privacy policy, the scoring jobs and the settings do.
 """
 
 import warnings
@@ -16,6 +16,7 @@ from ds_pipelines.production.assets.shop import shop_tables
 from ds_pipelines.production.days import daily
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.production.schedules import daily_at_five
+from ds_pipelines.production.sensors import requested_extracts
 from ds_pipelines.settings import load_settings
 
 # Filling many partitions in one run is what Dagster calls beta; a test notices should it change.
@@ -52,5 +53,6 @@ defs = dg.Definitions(
     assets=[*shop_tables(POLICY), *EXTRACTS, *CHAMPIONS, *SERVING],
     jobs=[daily_extract, daily_scoring, import_releases],
     schedules=[daily_at_five(job, SETTINGS) for job in (daily_extract, daily_scoring)],
+    sensors=[requested_extracts(daily_extract, POLICY)],
     executor=dg.in_process_executor,
 )

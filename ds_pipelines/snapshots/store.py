@@ -93,6 +93,14 @@ class SnapshotStore:
         """The tables of which something is published, by name."""
         return sorted({unquote(path.parent.name) for path in self._published.glob("*/*.json")})
 
+    def folders(self) -> dict[str, Path]:
+        """By table, the folder of its manifests, which changes whenever one of them does; it may be empty."""
+        try:
+            with os.scandir(self._published) as entries:
+                return {unquote(entry.name): Path(entry.path) for entry in entries if entry.is_dir()}
+        except FileNotFoundError:
+            return {}
+
     def manifests(self, table: str) -> list[SnapshotManifest]:
         """What is published of a table, by day.
 

@@ -56,8 +56,8 @@ first_day = 2026-01-01
 An empty variable counts as unset. A value that cannot be used, or an unknown name in the file, is refused: the message
 names the setting and what was expected. An unknown variable is not noticed.
 
-A database's URL is libpq's, `postgresql://role@host:5432/database?passfile=…`. Put it into the environment rather than
-into `settings.toml`, which exploration reads as well.
+A database's URL is libpq's, `postgresql://role@host:5432/database?passfile=…`. It belongs into the environment; in
+`settings.toml`, which exploration reads as well, it is refused.
 """
 
 COMMANDS_INTRODUCTION = """# Commands

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from ds_pipelines import postgres
-from ds_pipelines.exploration.tables import TABLES
+from ds_pipelines.exploration.tables import SHOP as TABLES
 from ds_pipelines.extract import policy
 from ds_pipelines.extract.publish import extract_day, extract_state
 from ds_pipelines.snapshots.store import SnapshotStore
@@ -109,13 +109,6 @@ def test_a_table_is_fetched_with_what_the_gateway_tells_of_it(exploration: dg.De
     schema = told["dagster/column_schema"]
     assert isinstance(schema, dg.TableSchema)
     assert "pseudonym(customer)" in {column.name: str(column.description) for column in schema.columns}["customer_id"]
-
-
-def test_a_day_that_is_not_published_is_refused_by_name(exploration: dg.Definitions, served: Settings) -> None:
-    assert run(exploration, "fetch_tables", "lab/orders", served, day=str(MONDAY)).success
-    refused = run(exploration, "fetch_tables", "lab/orders", served, day=str(NEVER_PUBLISHED))
-    assert not refused.success
-    assert str(NEVER_PUBLISHED) in reason(refused)
 
 
 def test_a_broken_script_hides_no_other_and_says_what_is_wrong(with_a_broken_script: Settings) -> None:

@@ -13,8 +13,6 @@ from ds_pipelines.snapshots.store import SnapshotStore
 from ds_pipelines_tests.extract.scenario import VISITS_COLUMNS, policy_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import dagster as dg
     import pytest
 

@@ -117,6 +117,20 @@ def test_an_unreachable_database_is_named_by_its_setting_and_keeps_its_password(
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_home_from_before_a_database_was_thought_of_gets_it_at_the_next_start(fresh: Cluster) -> None:
+    fresh.hold()
+    connection = psycopg2.connect(fresh.url("postgres", "postgres"))
+    connection.autocommit = True
+    connection.cursor().execute("DROP DATABASE gateway")
+    connection.cursor().execute("DROP ROLE gateway")
+    connection.close()
+    fresh.passfile("gateway").unlink()
+    (fresh.data / "provided").write_text("by an earlier version")
+    fresh.release()
+    fresh.hold()
+    assert ask(fresh.url("gateway", "gateway"), "SELECT current_user") == ("gateway",)
+
+
 def test_an_unknown_role_is_told_which_there_are() -> None:
     with pytest.raises(UnknownRoleError, match="consumer, dagster, extract"):
         postgres.require_role("admin")

@@ -87,5 +87,12 @@ def test_a_child_gets_every_setting_but_no_database_url(monkeypatch: pytest.Monk
     assert load_settings() == settings.model_copy(update={"extract_url": load_settings().extract_url})
 
 
+def test_a_database_url_in_the_settings_file_is_refused_because_exploration_reads_that(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text('extract_url = "postgresql://reader:hunter2@shop/db"\n')
+    with pytest.raises(SettingsError, match=r"DS_EXTRACT_URL .* exploration reads settings\.toml") as caught:
+        load_settings(home=tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_no_secret_shows_in_the_settings_own_text() -> None:
     assert "hunter2" not in repr(load_settings(extract_url="postgresql://reader:hunter2@shop/db"))

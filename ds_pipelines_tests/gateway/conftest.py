@@ -8,27 +8,29 @@ import httpx
 import pytest
 
 from ds_pipelines.gateway.tokens import read_token
-from ds_pipelines_tests.gateway.scenario import make_installation, serving
+from ds_pipelines_tests.gateway.scenario import database_of_its_own, make_installation, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pydantic import SecretStr
+
     from ds_pipelines.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def served(tmp_path_factory: pytest.TempPathFactory, shared: Settings) -> Iterator[Settings]:
     """An installation whose gateway runs; tests publish more into it, but change nothing that is there."""
-    settings = make_installation(tmp_path_factory.mktemp("home"))
+    settings = make_installation(tmp_path_factory.mktemp("home"), database_of_its_own(shared))
     with serving(settings):
         yield settings
 
 
 @pytest.fixture
-def installation(tmp_path: Path) -> Settings:
+def installation(tmp_path: Path, database: dict[str, SecretStr]) -> Settings:
     """An installation of the test's own; its gateway is the test's to start."""
-    return make_installation(tmp_path / "home")
+    return make_installation(tmp_path / "home", database)
 
 
 @pytest.fixture

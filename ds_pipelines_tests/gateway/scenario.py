@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+import uuid
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import polars as pl
+import psycopg2
+from pydantic import SecretStr
 
+from ds_pipelines import postgres
 from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
 from ds_pipelines.settings import Settings, environment, load_settings
 from ds_pipelines.snapshots.store import SnapshotStore
@@ -31,9 +36,10 @@ TREATMENTS = {"order_id": "pseudonym(order)", "customer_id": "pseudonym(customer
 WITHHELD = (Withheld(name="ship_city", explanation="narrows down who ordered"),)
 
 SERVE = """
-from ds_pipelines.gateway.server import serve
+from ds_pipelines.gateway.server import Offer, serve
+from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.settings import load_settings
-serve(load_settings())
+serve(load_settings(), [Offer(job.table, job.name, job.description) for job in JOBS.values()])
 """
 
 
@@ -92,12 +98,44 @@ def publish(
     return manifests
 
 
-def make_installation(home: Path) -> Settings:
-    """A home with the scenario's extracts, and a port of its own for its gateway."""
-    settings = load_settings(home=home, gateway_port=free_port())
+def make_installation(home: Path, urls: Mapping[str, SecretStr] | None = None, **chosen: Any) -> Settings:
+    """A home with the scenario's extracts, and a port of its own for its gateway.
+
+    The gateway's database is the one that is given, emptied; without one, it is embedded in the home.
+    """
+    settings = load_settings(home=home, gateway_port=free_port(), **urls or {}, **chosen)
+    if urls:
+        empty(settings)
     publish(settings, "orders", ORDERS)
     publish(settings, "customers", CUSTOMERS)
     return settings
+
+
+def database_of_its_own(shared: Settings) -> dict[str, SecretStr]:
+    """A new database for a gateway, in the platform cluster of these settings."""
+    return _database("platform", {"gateway_owner_url": "gateway_owner", "gateway_database_url": "gateway"}, shared)
+
+
+def serving_database_of_its_own(shared: Settings) -> dict[str, SecretStr]:
+    """A new serving database, in the production cluster of these settings."""
+    return _database("production", {"serving_url": "scoring", "consumer_url": "consumer"}, shared)
+
+
+def _database(cluster_name: postgres.ClusterName, logins: Mapping[str, str], shared: Settings) -> dict[str, SecretStr]:
+    """A new database of the first login, which the second may enter too; URLs by setting."""
+    cluster, name = postgres.cluster(cluster_name, shared), f"test_{uuid.uuid4().hex[:12]}"
+    owner, guest = logins.values()
+    with closing(psycopg2.connect(cluster.url("postgres", "postgres"))) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name} OWNER {owner}")
+        connection.cursor().execute(f"GRANT CONNECT ON DATABASE {name} TO {guest}")
+    return {setting: SecretStr(cluster.url(name, login)) for setting, login in logins.items()}
+
+
+def empty(settings: Settings) -> None:
+    """Drops everything from the gateway's database."""
+    with closing(postgres.connect("gateway_owner", settings)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DROP OWNED BY gateway_owner CASCADE")
 
 
 def free_port() -> int:
@@ -109,7 +147,13 @@ def free_port() -> int:
 @contextmanager
 def serving(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """The gateway as a process of its own, until the block ends or stops it."""
-    server = subprocess.Popen([sys.executable, "-c", SERVE], env=environment(**settings.as_environment()))
+    urls = {
+        f"DS_{name.upper()}": url.get_secret_value()
+        for name in ("gateway_database_url", "gateway_owner_url", "consumer_url")
+        if (url := getattr(settings, name)) is not None
+    }
+    variables = environment(**settings.as_environment(), **urls)
+    server = subprocess.Popen([sys.executable, "-c", SERVE], env=variables)
     try:
         _wait_until_healthy(settings, server)
         yield server
@@ -118,12 +162,18 @@ def serving(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         server.wait(10)
 
 
+def trusting(settings: Settings) -> ssl.SSLContext | bool:
+    """What a client needs to trust the gateway's own certificate, if it has one."""
+    certificate = settings.gateway_certificate
+    return True if certificate is None else ssl.create_default_context(cafile=str(certificate))
+
+
 def _wait_until_healthy(settings: Settings, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            httpx.get(f"{settings.gateway_base}/health", trust_env=False).raise_for_status()
-        except httpx.TransportError:
+            httpx.get(f"{settings.gateway_base}/health", trust_env=False, verify=trusting(settings)).raise_for_status()
+        except httpx.HTTPError:
             time.sleep(0.05)
         else:
             return

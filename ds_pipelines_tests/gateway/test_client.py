@@ -21,6 +21,7 @@ from ds_pipelines.errors import (
     UnknownExtractError,
     UnknownSnapshotError,
     UnpublishedDayError,
+    UnusableCacheError,
 )
 from ds_pipelines.gateway import client
 from ds_pipelines.gateway.client import Gateway, connect
@@ -103,6 +104,15 @@ def test_many_files_come_in_their_order_whatever_is_there_already(
     assert [pl.read_parquet(path)["order_id"][0] for path in paths] == [
         ORDERS[day]["order_id"][0] for day in [*DAYS[::-1], MONDAY]
     ]
+
+
+def test_a_cache_that_cannot_be_made_is_named(served: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        Gateway(served.gateway_base, ensure_token(served), tmp_path / "file" / "cache") as gateway,
+        pytest.raises(UnusableCacheError, match=r"file/cache cannot be made: .* set DS_HOME to a folder of yours"),
+    ):
+        gateway.tables()
 
 
 def test_what_is_kept_needs_no_gateway(installation: Settings) -> None:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import yaml
+from pydantic import SecretStr
 
+from ds_pipelines import postgres
 from ds_pipelines.errors import PortTakenError
 from ds_pipelines.operate.services import (
     SERVICES,
@@ -107,13 +109,23 @@ def test_errors_of_user_code_reach_the_pages_only_in_development(stage: str, red
     assert variables["DAGSTER_REDACT_USER_CODE_ERRORS"] == redacted
 
 
-def test_only_the_location_production_is_started_with_the_urls_of_databases(
+def test_each_service_is_started_with_the_urls_of_those_databases_that_it_needs(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DS_CONSUMER_URL", f"postgresql://consumer:{SECRET}@warehouse/serving")
-    knowing = {name for name, service in SERVICES.items() if URL_VARIABLES & set(service.command(settings)[1])}
-    assert knowing == {"production"}
-    assert not [name for name, service in SERVICES.items() if SECRET in " ".join(service.command(settings)[0])]
+    gateway = {
+        setting: SecretStr(postgres.url(role, settings))
+        for setting, role in (("gateway_database_url", "gateway_database"), ("gateway_owner_url", "gateway_owner"))
+    }
+    for name in URL_VARIABLES - {"DS_DAGSTER_URL"}:
+        monkeypatch.setenv(name, f"postgresql://somebody:{SECRET}@warehouse/{name.lower()}")
+    consumer = SecretStr(f"postgresql://consumer:{SECRET}@warehouse/serving")
+    chosen = settings.model_copy(update={**gateway, "consumer_url": consumer})
+    commands = {name: service.command(chosen) for name, service in SERVICES.items()}
+    knowing = {name: URL_VARIABLES & set(variables) for name, (_, variables) in commands.items()}
+    assert knowing.pop("production") == URL_VARIABLES - {"DS_DAGSTER_URL"}
+    assert knowing.pop("gateway") == {"DS_GATEWAY_DATABASE_URL", "DS_CONSUMER_URL"}
+    assert not any(knowing.values())
+    assert not [name for name, (arguments, _) in commands.items() if SECRET in " ".join(arguments)]
 
 
 def test_mlflow_s_private_variables_are_still_called_so() -> None:

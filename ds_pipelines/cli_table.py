@@ -1,0 +1,196 @@
+"""`ds-pipelines table` and `requests`: extracts for whoever works with R, DuckDB, Excel or anything else.
+
+What belongs here: reading the arguments of these commands and printing what came of them. What does not: choosing,
+fetching, writing and asking, which are the lab's and the gateway's client's.
+"""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ds_pipelines.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ds_pipelines.gateway.client import Gateway
+    from ds_pipelines.gateway.wire import RequestStatus
+    from ds_pipelines.lab.export import Written
+    from ds_pipelines.lab.table import Selection
+
+requests = typer.Typer(
+    help="Ask production for what is not published yet, and see how it stands.", no_args_is_help=True
+)
+
+Since = Annotated[str | None, typer.Option(help="First day, as 2025-03-01; for tables by day.")]
+
+
+def table(
+    name: Annotated[str | None, typer.Argument(help="Which table; without one, all are listed.")] = None,
+    *,
+    since: Since = None,
+    until: Annotated[str | None, typer.Option(help="Last day, for tables by day.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="What was known at the end of this day: the days up to it, or the newest state.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Only these, in this order, with commas between.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Write it to this file, .parquet or .csv.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="CSV for programs: no mark for Excel, and formulas as they are.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write an extract to a file, or say what there is of it; without a name, list the tables.
+
+    Example: ds-pipelines table orders --since 2025-03-01 --until 2025-03-31 --columns order_id,placed_at --to march.csv
+    """
+    from ds_pipelines.gateway.client import connect
+    from ds_pipelines.lab.export import require_writable, write
+    from ds_pipelines.lab.table import asking, obtain, scan, select
+
+    if to is not None:
+        require_writable(to, force=force)
+    names = None if columns is None else [each.strip() for each in columns.split(",")]
+    question = asking(name or "", since=since, until=until, as_of=as_of, columns=names)
+    with connect(load_settings()) as gateway:
+        if name is None:
+            _list_tables(gateway)
+            return
+        if to is None:
+            _describe(select(gateway, name, question), gateway)
+            return
+        selection, files = obtain(gateway, name, question)
+    _tell(write(name, scan(files, selection), to, exact=exact, force=force))
+
+
+@requests.command("list")
+def list_requests() -> None:
+    """List what was asked for, the newest first, and how it stands.
+
+    Example: ds-pipelines requests list
+    """
+    from ds_pipelines.gateway.client import connect
+    from ds_pipelines.gateway.waiting import asked_for, standing
+
+    with connect(load_settings()) as gateway:
+        asked = sorted(gateway.requests(), key=lambda each: each.asked_at, reverse=True)
+    if not asked:
+        typer.echo("Nothing was asked for yet.")
+        return
+    rows = _grid("id", "table", "asked for", "by", "at", "how it stands")
+    for each in asked:
+        days = asked_for(each.since, each.until)
+        rows.add_row(each.id, each.table, days, each.asker, f"{each.asked_at:%Y-%m-%d %H:%M %Z}", standing(each))
+    _print(rows)
+
+
+@requests.command("show")
+def show_request(id_: Annotated[str, typer.Argument(metavar="ID", help="The request's id.")]) -> None:
+    """Say how a request stands.
+
+    Example: ds-pipelines requests show 6d0c0a0e-58a3-4a63-9d43-0a1f6d2b9f11
+    """
+    from ds_pipelines.gateway.client import connect
+
+    with connect(load_settings()) as gateway:
+        _show(gateway.request(id_))
+
+
+@requests.command("ask")
+def ask_for(
+    table: Annotated[str, typer.Argument(help="The table.")],
+    *,
+    because: Annotated[str, typer.Option(help="What it is needed for, in 5 to 500 characters.")],
+    since: Since = None,
+    until: Annotated[str | None, typer.Option(help="Last day; by default the first.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Return only when it is published.")] = False,
+    minutes: Annotated[int, typer.Option(min=1, help="For how long to wait at most.")] = 60,
+) -> None:
+    """Ask production to extract a table, or days of it.
+
+    Example: ds-pipelines requests ask orders --since 2025-03-01 --because "repurchase in spring" --wait
+    """
+    from ds_pipelines import lab
+
+    asked = lab.request(
+        table, since=since, until=until, because=because, wait=wait, patience=timedelta(minutes=minutes)
+    )
+    _show(asked)
+
+
+def _list_tables(gateway: "Gateway") -> None:
+    rows = _grid("table", "rows are those", "from", "to", "days", "rows")
+    for each in gateway.known_tables():
+        kind = "of each day" if each.rows_of == "day" else "of a state"
+        counts = (str(each.first_day), str(each.last_day), f"{each.days:,}", f"{each.rows:,}")
+        rows.add_row(each.table, kind, *counts)
+    _print(rows)
+    typer.echo("`ds-pipelines table <name>` says more of one; with --to it is written to a file.")
+
+
+def _describe(selection: "Selection", gateway: "Gateway") -> None:
+    from rich.filesize import decimal
+
+    from ds_pipelines.gateway.ages import moment
+
+    newest, first = selection.newest, selection.manifests[0]
+    rows = sum(each.rows for each in selection.manifests)
+    size = sum(each.bytes for each in selection.manifests)
+    cached = len(selection.manifests) - len(gateway.cache.missing(selection.manifests))
+    days = f"the state of {newest.day}" if newest.rows_of == "state" else f"{first.day} to {newest.day}"
+    typer.echo(f"{newest.table}: {days}, {rows:,} rows, {decimal(size)} as Parquet")
+    typer.echo(
+        f"The newest was published {moment(newest.published_at)}, read from production {moment(newest.read_at)}."
+    )
+    typer.echo(f"{cached} of {len(selection.manifests)} files are in the cache.\n")
+    columns = _grid("column", "type", "treatment", "why")
+    explained = {each.name: each for each in newest.columns}
+    for name in selection.columns:
+        columns.add_row(name, explained[name].dtype, explained[name].treatment, explained[name].explanation)
+    for withheld in newest.withheld:
+        columns.add_row(withheld.name, "", "withheld", withheld.explanation)
+    _print(columns)
+
+
+def _show(request: "RequestStatus") -> None:
+    from ds_pipelines.gateway.waiting import asked_for, standing
+
+    typer.echo(f"{request.id}\n{request.table}, {asked_for(request.since, request.until)}: {standing(request)}")
+    typer.echo(f"asked by {request.asker} at {request.asked_at:%Y-%m-%d %H:%M %Z}: {request.reason}")
+    for word, at in (("started", request.started_at), ("ended", request.finished_at)):
+        if at is not None:
+            typer.echo(f"{word} at {at:%Y-%m-%d %H:%M %Z}")
+
+
+def _tell(written: "Written") -> None:
+    from rich.filesize import decimal
+
+    from ds_pipelines.lab.export import SHEET_ROWS
+
+    typer.echo(f"{written.path}: {written.rows:,} rows, {decimal(written.bytes)}")
+    if written.guarded:
+        typer.echo(
+            f"{written.guarded:,} cells begin like a formula and got an apostrophe in front, so that Excel does not "
+            "run them; --exact leaves them as they are.", err=True,
+        )  # fmt: skip
+    if written.beyond_a_sheet:
+        typer.echo(f"Excel shows no more than {SHEET_ROWS - 1:,} rows of a file: ask for fewer days.", err=True)
+
+
+def _grid(*headings: str) -> "Table":
+    from rich.table import Table
+
+    grid = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for column in grid.columns:
+        column.overflow = "fold"
+    return grid
+
+
+def _print(grid: "Table") -> None:
+    """For a person as wide as the terminal; for a program, a line a row."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, markup=False).print(grid)
