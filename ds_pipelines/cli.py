@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from ds_pipelines import cli_table
+from ds_pipelines.cli_extract import extract
+from ds_pipelines.cli_policy import policy
 from ds_pipelines.errors import DsPipelinesError
 from ds_pipelines.operate.tokens import token
 from ds_pipelines.settings import environment, load_settings, quiet_libraries
@@ -26,7 +27,7 @@ release = typer.Typer(help="Offer what works to production, and take it in by it
 app.add_typer(release, name="release")
 app.command("table")(cli_table.table)
 app.add_typer(cli_table.requests, name="requests")
-policy = typer.Typer(help="Write the privacy policy, and hold it against the database.", no_args_is_help=True)
+app.add_typer(extract, name="extract")
 app.add_typer(policy, name="policy")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")
@@ -92,132 +93,6 @@ def sample(transactions: Transactions = None, customers: Customers = 20_000, see
         typer.echo(f"{rows:>12,} {fate}: {rule}")
 
 
-class _TableOrCommand(TyperGroup):
-    """`extract TABLE`, and commands beside it; a table that is called like one of them is `extract table TABLE`."""
-
-    default = "table"
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in {*self.commands, "--help"}:
-            args = [self.default, *args]
-        return super().parse_args(ctx, args)
-
-
-extract = typer.Typer(
-    cls=_TableOrCommand, help="Extract a table; hold all extracts, read days again.", no_args_is_help=True
-)
-app.add_typer(extract, name="extract")
-
-
-@extract.command("table")
-def extract_table(
-    table: Annotated[str, typer.Argument(help="A table that the privacy policy names.")],
-    since: Annotated[
-        str | None, typer.Option(help="First day, as 2025-03-01; for tables that are extracted by day.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="Last day; by default the first.")] = None,
-) -> None:
-    """Extract a table, or days of it, by the privacy policy and publish them.
-
-    Example: ds-pipelines extract orders --since 2025-03-01 --until 2025-03-07
-    """
-    from ds_pipelines.extract.pace import polite
-    from ds_pipelines.extract.publish import extract_days, extract_state
-
-    settings, harms = load_settings(), list[Any]()
-    polite()
-    if since is None:
-        manifests = [extract_state(table, settings, on_harm=harms.append)]
-    else:
-        first, last = settings.require_day(since), settings.require_day(until or since)
-        manifests = extract_days(table, first, last, settings, on_harm=harms.append)
-    for manifest in manifests:
-        typer.echo(f"{manifest.table} {manifest.day}: {manifest.rows:,} rows, {manifest.digest[:12]}")
-    for harm in harms:
-        typer.echo("\n".join([harm.words, *harm.notes]), err=True)
-
-
-@extract.command()
-def together(
-    tables: Annotated[list[str] | None, typer.Argument(help="Tables of the policy; by default all.")] = None,
-    since: Annotated[str | None, typer.Option(help="First day of tables by day; by default the newest.")] = None,
-    until: Annotated[str | None, typer.Option(help="Last day; by default the first.")] = None,
-) -> None:
-    """Extract tables as they all were at one moment, where the policy says `consistency: snapshot`.
-
-    Example: ds-pipelines extract together orders customers --since 2025-03-01
-    """
-    from ds_pipelines.extract.pace import polite
-    from ds_pipelines.extract.together import extract_together
-
-    settings = load_settings()
-    polite()
-    first = settings.require_day(since) if since else None
-    last = settings.require_day(until) if until else None
-    done = extract_together(tables or [], settings, first=first, last=last)
-    for manifest in done.manifests:
-        typer.echo(f"{manifest.table} {manifest.day}: {manifest.rows:,} rows, {manifest.digest[:12]}")
-    if done.warning:
-        typer.echo(done.warning, err=True)
-
-
-@extract.command()
-def pause() -> None:
-    """Stop all reading of production at the next chunk, until `extract resume`.
-
-    Example: ds-pipelines extract pause
-    """
-    from ds_pipelines.extract.status import pause as hold
-
-    typer.echo(hold(load_settings()))
-
-
-@extract.command()
-def resume() -> None:
-    """Let extracts go on after `extract pause`.
-
-    Example: ds-pipelines extract resume
-    """
-    from ds_pipelines.extract.status import resume as let_go
-
-    typer.echo(let_go(load_settings()))
-
-
-@extract.command()
-def status() -> None:
-    """Say whether production may be read, what was read today, what was interrupted, and the last harm of each table.
-
-    Example: ds-pipelines extract status
-    """
-    from ds_pipelines.extract.status import status as told
-
-    for line in told(load_settings()):
-        typer.echo(line)
-
-
-@extract.command()
-def reconcile(
-    table: Annotated[str, typer.Argument(help="A table that is extracted by day.")],
-    days: Annotated[int, typer.Option(min=1, help="How many days, up to the newest that can be extracted.")] = 7,
-) -> None:
-    """Read published days again, and publish those that were changed since.
-
-    Example: ds-pipelines extract reconcile orders --days 30
-    """
-    from datetime import timedelta
-
-    from ds_pipelines.extract.pace import polite
-    from ds_pipelines.extract.reconcile import reconcile as read_again
-
-    settings = load_settings()
-    polite()
-    before = settings.last_extractable_day() + timedelta(days=1)
-    done = read_again(table, settings, before=before, days=days)
-    for manifest in done.changed:
-        typer.echo(f"{manifest.table} {manifest.day}: {manifest.rows:,} rows, {manifest.digest[:12]}")
-    typer.echo(f"{len(done.read)} days were read again, {len(done.changed)} had changed.")
-
-
 @app.command()
 def run(script: Annotated[str, typer.Argument(help="A script's path, or an experiment's name.")]) -> None:
     """Run an experiment as a tracked run: a script's path, or its name.
@@ -271,91 +146,6 @@ def take_in(manifest: Annotated[Path, typer.Argument(help="The manifest's file i
 
     imported = import_release(manifest, find(manifests.load(manifest).name), load_settings())
     typer.echo(f"{imported.champion.manifest.name} scores with release {imported.champion.digest[:12]} now")
-
-
-@policy.command("propose")
-def propose_policy(
-    tables: Annotated[list[str] | None, typer.Argument(help="Only these, views included; by default all.")] = None,
-    schema: Annotated[str, typer.Option(help="The database schema.")] = "public",
-    url_role: Annotated[str, typer.Option(help="The role that looks at the database.")] = "extract",
-    to: Annotated[Path | None, typer.Option(help="Write it to this new file.")] = None,
-) -> None:
-    """Draft a privacy policy for a database that has none; when in doubt, it withholds.
-
-    Example: ds-pipelines policy propose --to policies/shop.yaml
-    """
-    from ds_pipelines.errors import WouldOverwriteError
-    from ds_pipelines.extract.propose.draft import propose as draft_of
-    from ds_pipelines.postgres import require_role
-
-    role = require_role(url_role)
-    if to is not None and to.exists():
-        raise WouldOverwriteError(to)
-    draft = draft_of(load_settings(), schema=schema, role=role, tables=tables or ())
-    if to is None:
-        typer.echo(draft.yaml, nl=False)
-    else:
-        to.write_text(draft.yaml, encoding="utf-8")
-    drafted = draft.policy.tables.values()
-    visible, withheld = sum(len(table.visible) for table in drafted), sum(len(table.withheld) for table in drafted)
-    nobodys = f", and {len(hidden)} tables that nobody gets" if (hidden := draft.policy.not_extracted) else ""
-    said = f"{len(drafted)} tables: {visible} columns visible, {withheld} withheld{nobodys}. Review each."
-    typer.echo(said, err=True)
-
-
-@policy.command("check")
-def check_policy(
-    file: Annotated[Path | None, typer.Argument(help="The policy; by default the one in use.")] = None,
-) -> None:
-    """Hold a policy against the live database, and draft what is missing; exit 1 if anything does not fit.
-
-    Example: ds-pipelines policy check
-    """
-    from ds_pipelines.extract.inspection import inspect
-    from ds_pipelines.extract.policy import SHOP, load
-
-    settings = load_settings()
-    found = inspect(load(file or settings.policies / SHOP), settings)
-    for misfit in found.misfits:
-        typer.echo(f"{misfit.error}\n")
-    if found.draft:
-        typer.echo(f"# To put under `tables`, after review:\n{found.draft}", nl=False)
-    if found.misfits:
-        raise typer.Exit(1)
-    typer.echo("The policy fits the database.")
-
-
-@policy.command("preview")
-def preview_policy(
-    table: str, rows: Annotated[int, typer.Option(min=1, max=1000, help="How many rows to show.")] = 20
-) -> None:
-    """Show rows of a table before and after the policy, on the terminal alone.
-
-    Example: ds-pipelines policy preview orders
-    """
-    from rich.console import Console
-
-    from ds_pipelines.extract import preview
-    from ds_pipelines.extract.policy import SHOP, load
-
-    console, settings = Console(), load_settings()
-    preview.require_terminal(console, "policy preview")
-    preview.show(preview.preview(load(settings.policies / SHOP), table, settings, rows=rows), console)
-
-
-@policy.command("diff")
-def diff_policy(old: Path, new: Path) -> None:
-    """Say what a change of a policy makes visible, withholds, treats otherwise, and which joins it breaks.
-
-    Example: ds-pipelines policy diff before.yaml ds_pipelines/production/policies/shop.yaml
-    """
-    from ds_pipelines.extract.difference import difference
-    from ds_pipelines.extract.policy import load
-
-    changes = difference(load(old), load(new))
-    for change in changes:
-        typer.echo(str(change))
-    typer.echo(f"{len(changes)} changes" if changes else "The policies say the same.")
 
 
 @snapshots.command()
