@@ -23,6 +23,7 @@ from ds_pipelines.gateway.database import Database
 from ds_pipelines.gateway.grants import Wanted
 from ds_pipelines.gateway.queue import OPEN_AT_ONCE, Queue
 from ds_pipelines.gateway.tokens import new_token
+from ds_pipelines.gateway.users import SHARED
 from ds_pipelines.gateway.wire import RequestWanted
 from ds_pipelines_tests.gateway.scenario import MONDAY
 
@@ -120,7 +121,7 @@ def test_more_open_requests_than_there_may_be_are_told_with_their_number(
     with holding(served, tmp_path) as gateway:
         queue, token = Queue(Database(served)), grants.listed(served)[-1].id
         for _ in range(OPEN_AT_ONCE):
-            queue.ask(QUESTION, 1, token=token, user="ana", asserted_by="token")
+            queue.ask(QUESTION, 1, token=token, user=SHARED, asserted_by="nobody")
         other = QUESTION.model_copy(update={"reason": "another reason"})
         with pytest.raises(GatewayBusyError, match=f"This token has {OPEN_AT_ONCE} requests waiting or running"):
             gateway.ask(other)
