@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from ds_pipelines.settings import PROJECT, Settings, load_settings, quiet_libraries
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ds_pipelines.sample import Shop
 
 quiet_libraries()
+hypothesis.settings.register_profile("any machine", deadline=None)  # how long an example takes is the machine's
+hypothesis.settings.load_profile("any machine")
 for _name in [name for name in os.environ if name.startswith("DS_")]:
     del os.environ[_name]
 

@@ -83,7 +83,7 @@ def test_findings_of_mutated_texts_are_presidios(finder: PatternFinder) -> None:
     assert differences(finder, list(mutated(SENTENCES, MUTATIONS, seed=11))) == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=8)), max_size=6).map("".join))
 def test_findings_of_any_text_are_presidios(finder: PatternFinder, text: str) -> None:
     assert differences(finder, [text]) == []

@@ -404,7 +404,7 @@ ROWS = st.lists(
 )
 
 
-@hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis.settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, cut=st.integers(0, 8))
 def test_where_batches_end_changes_no_masked_text(
     without_a_database: Masker, rows: list[tuple[str | None, str | None]], cut: int

@@ -45,7 +45,7 @@ def sorted_by(ordering: Ordering, rows: pl.DataFrame, sizes: list[int]) -> pl.Da
 
 
 @given(sizes=st.lists(st.integers(0, 1_500), max_size=8), run_rows=st.integers(1, 3_000))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 def test_batches_and_runs_never_change_the_result(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], run_rows: int
 ) -> None:

@@ -255,7 +255,7 @@ TREATMENTS = st.one_of(
 )
 
 
-@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@effort(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(treatments=st.dictionaries(WORDS, TREATMENTS, min_size=1, max_size=5), because=WORDS)
 def test_any_policy_is_written_as_it_is_read(tmp_path: Path, treatments: dict[str, object], because: str) -> None:
     columns: dict[str, object] = {
@@ -271,7 +271,7 @@ def test_any_policy_is_written_as_it_is_read(tmp_path: Path, treatments: dict[st
     assert load(path).digest == policy.digest
 
 
-@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@effort(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(WORDS, min_size=8, max_size=8, unique=True),
     k=st.integers(2, 10**6),

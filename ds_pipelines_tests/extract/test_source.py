@@ -193,7 +193,7 @@ def test_days_of_a_date_column_need_no_zone(place: Settings, sql: Sql, tmp_path:
     assert read(place, policy, since=SPRING_FORWARD, until=SPRING_FORWARD).rows() == [(SPRING_FORWARD,)]
 
 
-@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
+@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(batch_bytes=st.integers(1, 20_000))
 def test_where_batches_end_changes_nothing(place: Settings, shop: Shop, batch_bytes: int) -> None:
     policy = load(place.policies / SHOP)

@@ -268,7 +268,7 @@ ROWS = st.lists(
 )
 
 
-@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@effort(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(rows=ROWS, batch_bytes=st.integers(1, 500))
 def test_any_rows_arrive_exactly_wherever_batches_end(
     place: Settings, sql: Any, tmp_path: Path, rows: list[tuple[Any, ...]], batch_bytes: int

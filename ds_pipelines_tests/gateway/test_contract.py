@@ -39,7 +39,7 @@ api = schemathesis.pytest.from_fixture("described")
 
 @api.parametrize()
 @hypothesis.settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+    max_examples=EXAMPLES, derandomize=True, database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )  # fmt: skip
 def test_nothing_that_is_sent_gets_an_answer_that_is_not_described(
