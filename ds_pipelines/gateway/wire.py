@@ -13,6 +13,8 @@ from ds_pipelines.gateway.users import AssertedBy, words
 
 SHORTEST_REASON, LONGEST_REASON = 5, 500
 """Characters of the reason of a request."""
+_WRITABLE = {"pattern": r"^[^\x00]*$"}
+"""PostgreSQL has no text with NUL; described here, and refused by the server."""
 
 
 class ExtractSummary(Record):
@@ -52,11 +54,14 @@ class PublishedDay(Record):
 class RequestWanted(Record):
     """What somebody asks for that is not published yet, or not any more as it is in production."""
 
-    table: str
+    table: str = Field(json_schema_extra=_WRITABLE)
     since: date | None = Field(None, description="First day; None for a table of current state")
     until: date | None = Field(None, description="Last day, included; None for a table of current state")
     reason: str = Field(
-        min_length=SHORTEST_REASON, max_length=LONGEST_REASON, description="Why, for the people who run production"
+        min_length=SHORTEST_REASON,
+        max_length=LONGEST_REASON,
+        json_schema_extra=_WRITABLE,
+        description="Why, for the people who run production",
     )
 
 

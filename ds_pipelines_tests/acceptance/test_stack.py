@@ -90,10 +90,11 @@ def test_nothing_starts_by_itself_in_development(stack: Stack) -> None:
     assert states == {"daily_extract_at_five": "STOPPED", "daily_scoring_at_five": "STOPPED"}
 
 
-def test_only_the_location_production_knows_the_url_of_a_database(stack: Stack) -> None:
+def test_only_production_knows_the_url_of_a_database_and_the_gateway_those_of_its_own(stack: Stack) -> None:
     assert {name for name, _ in variables_of(stack)} == set(SERVICES)
-    knowing = {name for name, found in variables_of(stack) if URL_VARIABLES & set(found)}
-    assert knowing == {"production"}
+    knowing = {name: URL_VARIABLES & set(found) for name, found in variables_of(stack) if URL_VARIABLES & set(found)}
+    assert knowing.keys() == {"production", "gateway"}
+    assert knowing["gateway"] <= {"DS_GATEWAY_DATABASE_URL", "DS_CONSUMER_URL"}
 
 
 def test_the_secret_of_a_url_is_in_no_log_and_no_file_of_ours(stack: Stack) -> None:
