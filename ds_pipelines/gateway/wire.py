@@ -7,13 +7,14 @@ from datetime import date
 from typing import Literal
 
 from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic.config import JsonDict
 
 from ds_pipelines.evidence import Column, Record, SnapshotManifest, Withheld
 from ds_pipelines.gateway.users import AssertedBy, words
 
 SHORTEST_REASON, LONGEST_REASON = 5, 500
 """Characters of the reason of a request."""
-_WRITABLE = {"pattern": r"^[^\x00]*$"}
+_WRITABLE: JsonDict = {"pattern": r"^[^\x00]*$"}
 """PostgreSQL has no text with NUL; described here, and refused by the server."""
 
 
