@@ -12,9 +12,11 @@ What belongs here: these files, and which of them may still be used. What does n
 
 Rows are transformed before they are written, so that no real key is in a file of rows. Where a chunk ends is a real
 key: it stands in `chunks`, in folders that only their owner can enter, and goes with the extract's end. A chunk's file
-is on the disk before its line is, and whatever follows a line or a file that is not whole was not read. A folder is
-used by an extract of the same days of the same table under the same policy, secret and tombstones, within a day;
-everything else is removed when the table is extracted next, and by an erasure or a change of keys.
+is written before its line is, and whatever follows a line or a file that is not whole was not read. Nothing is forced
+to the disk, on which production may be writing, too: what a process has written outlives it, and after a restart of the
+machine nothing is gone on with. A folder is used by an extract of the same days of the same table under the same
+policy, secret and tombstones, within a day; everything else is removed when the table is extracted next, and by an
+erasure or a change of keys.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -45,10 +48,10 @@ from ds_pipelines.snapshots.store import folder_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import date
-    from pathlib import Path
 
     from ds_pipelines.settings import Settings
 
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 RESUMABLE = timedelta(hours=24)
 """How old an extract may be that is gone on with."""
 
@@ -119,12 +122,10 @@ class Reading:
         _write(self._folder / "horizon", str(horizon or ""))
 
     def add(self, rows: pl.DataFrame, **told: Any) -> Chunk:
-        """Keeps the next chunk; when this returns, it is on the disk."""
+        """Keeps the next chunk; who kills this process later does not take it away."""
         chunk = Chunk(self.keep(rows, f"{len(self.chunks)}.arrow"), rows.height, **told)
         with _room(self._folder), open(self._log, "a", encoding="utf-8", opener=_private) as log:
             log.write(_line(chunk))
-            log.flush()
-            os.fsync(log.fileno())
         self.chunks.append(chunk)
         return chunk
 
@@ -133,8 +134,6 @@ class Reading:
         path = self._folder / name
         with _room(self._folder), open(path, "wb", opener=_private) as file:
             rows.write_ipc(file)
-            file.flush()
-            os.fsync(file.fileno())
         return name
 
     def finish(self, whole: Whole) -> Whole:
@@ -179,7 +178,7 @@ class Unfinished:
         fcntl.flock(self._lock, fcntl.LOCK_EX)  # who does the same at the same time waits, and reads anew
         if not _usable(self.folder, self._privacy):
             self.folder.mkdir(exist_ok=True, mode=0o700)
-            _write(self.folder / "about.json", json.dumps({"began": _now(), "privacy": self._privacy}))
+            _write(self.folder / "about.json", json.dumps({"began": _now(), "boot": _boot(), "privacy": self._privacy}))
         if (path := self.folder / "published").exists():
             self.published = dict(line.split() for line in path.read_text().splitlines() if line.count(" ") == 1)
         return self
@@ -198,8 +197,6 @@ class Unfinished:
         """Keeps that some days are visible, and lets go of what was read for them."""
         with open(self.folder / "published", "a", opener=_private) as file:
             file.writelines(f"{day} {digest}\n" for day, digest in published.items())
-            file.flush()
-            os.fsync(file.fileno())
         self.let_go()
 
     def let_go(self) -> None:
@@ -234,7 +231,7 @@ def _usable(folder: Path, privacy: str) -> bool:
         age = datetime.now(UTC) - datetime.fromisoformat(about["began"])
     except (OSError, ValueError, KeyError):
         return False
-    return bool(about["privacy"] == privacy and age < RESUMABLE)
+    return bool(about["privacy"] == privacy and about["boot"] == _boot() and age < RESUMABLE)
 
 
 def _discard(folder: Path) -> None:
@@ -273,8 +270,6 @@ def _write(path: Path, content: str) -> None:
     draft = path.with_name(f".{path.name}")
     with _room(path.parent), open(draft, "w", opener=_private) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
     draft.replace(path)
 
 
@@ -292,6 +287,11 @@ def _room(folder: Path) -> Iterator[None]:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _boot() -> str:
+    """Tells one start of the machine from another."""
+    return _BOOT.read_text().strip() if _BOOT.exists() else ""
 
 
 def _now() -> str:

@@ -363,21 +363,32 @@ def test_a_full_disk_is_told_and_what_was_read_is_gone_on_with(
     import errno
 
     with monkeypatch.context() as patched:
-        fsync, calls = unfinished.os.fsync, list[int]()
+        opened = list[object]()
 
-        def full(descriptor: int) -> None:
-            calls.append(descriptor)
-            if len(calls) > 6:
+        def full(path: Any, *arguments: Any, **options: Any) -> Any:
+            opened.append(path)
+            if len(opened) > 8:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            fsync(descriptor)
+            return open(path, *arguments, **options)  # noqa: PTH123 — as the module does, with an opener
 
-        patched.setattr(unfinished.os, "fsync", full)
+        patched.setattr(unfinished, "open", full, raising=False)
         with pytest.raises(DiskFullError):
             extract_day("visits", visits.first_day, visits)
     read = after_turn(monkeypatch, -1, killed)
     manifest = extract_day("visits", visits.first_day, visits)
     assert sum(read) < manifest.rows
     assert rows_of(visits, manifest).equals(day_now(visits, sql, visits.first_day))
+
+
+def test_after_a_restart_of_the_machine_everything_is_read_anew(
+    visits: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert interrupted(visits, monkeypatch)
+    (tmp_path / "boot").write_text("another")
+    monkeypatch.setattr(unfinished, "_BOOT", tmp_path / "boot")
+    read = after_turn(monkeypatch, -1, killed)
+    manifest = extract_day("visits", visits.first_day, visits)
+    assert sum(read) >= manifest.rows
 
 
 def test_a_session_that_the_server_ends_is_told_and_gone_on_with(

@@ -2,8 +2,9 @@
 
 What belongs here: the answers. What does not: which digests may be served (`catalog`).
 
-Files are read in chunks of 128 KiB. Handing the whole file to the server by its path (`http.response.pathsend`) would
-spare Python, but Granian reads it in smaller pieces: on two busy cores 0.4 times nginx's rate instead of 0.9.
+A whole file is handed to the server by its path (`http.response.pathsend`), which spares Python and takes next to no
+memory: alone on two cores 0.8 times nginx's rate, and 50 at once in 15 MiB. Ranges are read here, in chunks of 256 KiB;
+larger ones are faster and add up to hundreds of MiB when many are sent at once.
 """
 
 from typing import Annotated
@@ -11,7 +12,6 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
 
 from ds_pipelines.gateway import archive
 from ds_pipelines.gateway.catalog import Catalog
@@ -26,12 +26,8 @@ class SnapshotResponse(FileResponse):
     """A snapshot's file."""
 
     media_type = PARQUET
-    chunk_size = 128 * 1024
+    chunk_size = 256 * 1024
     max_ranges = 16
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the file in chunks, even if the server offers to read it by its path."""
-        await super().__call__({**scope, "extensions": {}}, receive, send)
 
 
 def routes(catalog: Catalog) -> APIRouter:
