@@ -1,0 +1,25 @@
+"""The records by which the rooms speak to each other: files with a schema, so that no room imports another for them.
+
+What belongs here: what a published extract, a run, a verdict or a release says about itself. What does not: making,
+judging or storing any of it. A module a subject; all are imported from here.
+"""
+
+from ds_pipelines.evidence.base import Record as Record
+from ds_pipelines.evidence.extracts import Column as Column
+from ds_pipelines.evidence.extracts import ResidualRisk as ResidualRisk
+from ds_pipelines.evidence.extracts import SnapshotManifest as SnapshotManifest
+from ds_pipelines.evidence.extracts import SpellingRecall as SpellingRecall
+from ds_pipelines.evidence.extracts import Withheld as Withheld
+from ds_pipelines.evidence.runs import Code as Code
+from ds_pipelines.evidence.runs import Feature as Feature
+from ds_pipelines.evidence.runs import Limits as Limits
+from ds_pipelines.evidence.runs import ModelCard as ModelCard
+from ds_pipelines.evidence.runs import ModelFile as ModelFile
+from ds_pipelines.evidence.runs import Output as Output
+from ds_pipelines.evidence.runs import RunEnvironment as RunEnvironment
+from ds_pipelines.evidence.runs import RunInput as RunInput
+from ds_pipelines.evidence.runs import RunRecord as RunRecord
+from ds_pipelines.evidence.verdicts import Answer as Answer
+from ds_pipelines.evidence.verdicts import DummyBaseline as DummyBaseline
+from ds_pipelines.evidence.verdicts import FamilyResult as FamilyResult
+from ds_pipelines.evidence.verdicts import Verdict as Verdict
