@@ -10,6 +10,7 @@ import argparse
 import shutil
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,12 +56,11 @@ def plain(settings: Settings, *, warm: bool) -> None:
 
 
 def anonymized(settings: Settings, *, warm: bool) -> None:
-    """The same, anonymized on the way: a thread reads, another transforms and writes."""
-    import pyarrow.parquet as pq
-
+    """The same, anonymized on the way: a thread reads, another transforms, a third writes as snapshots are written."""
     from ds_pipelines.extract import policy, pseudonyms, source
     from ds_pipelines.extract.stream import ahead
     from ds_pipelines.extract.transform import transform
+    from ds_pipelines.snapshots.parquet import writer_to
 
     decisions = policy.load(settings.policies / policy.SHOP)
     hidden = pseudonyms.load(settings)
@@ -68,14 +68,15 @@ def anonymized(settings: Settings, *, warm: bool) -> None:
         return
     with source.connect("extract", settings) as session:
         readable = session.readable(decisions, TABLE)
-        writer = None
-        with ahead(session.batches(readable)) as batches:
-            for batch in batches:
-                rows = transform(batch, readable.policy, hidden, zone=settings.zone).to_arrow()
-                writer = writer or pq.ParquetWriter(settings.home / "anonymized.parquet", rows.schema)
-                writer.write_table(rows)
-        if writer is not None:
-            writer.close()
+        with (
+            ahead(session.batches(readable)) as batches,
+            ahead(transform(batch, readable.policy, hidden, zone=settings.zone) for batch in batches) as made,
+        ):
+            first = next(made)
+            path, pseudonymised = settings.home / "anonymized.parquet", ("order_line_id", "customer_id")
+            with writer_to(path, first.schema, pseudonymised) as writer:
+                for rows in chain([first], made):
+                    writer.write_table(rows.to_arrow())
 
 
 def published(settings: Settings, *, warm: bool) -> dict[str, float]:

@@ -3,8 +3,9 @@
 Rounds of three: without an extract, with a paced one, and without again. The first is what both others are compared
 with, so that the last shows how much two equal runs differ. The extract is of the shop's largest table, whole: read,
 transformed, ordered, written; a process of its own, started again when it ends. A few rounds are at full speed, for
-comparison. Then, without pgbench, the speed of reading at the pace of an idle database against one statement over the
-whole table.
+comparison. What PostgreSQL does by itself at its own times, as vacuum and checkpoints, is done before each measurement
+instead, so that all begin alike. Then, without pgbench, the speed of reading at the pace of an idle database against
+one statement over the whole table.
 """
 
 from __future__ import annotations
@@ -90,39 +91,66 @@ def _read(settings: Settings, *, warm: bool, paced: bool) -> dict[str, float]:
     return {"rows a second": rows / (time.monotonic() - began)}
 
 
-def prepare(settings: Settings) -> str:
-    """A database of pgbench's own in production's cluster; its URL."""
+@dataclass(frozen=True)
+class Bench:
+    """A database of pgbench's own in production's cluster."""
+
+    url: str
+    administrator: str
+    """URL as who may write a checkpoint."""
+
+    @classmethod
+    def prepared(cls, settings: Settings) -> Bench:
+        """Makes it; from now on the cluster vacuums nothing by itself."""
+        from ds_pipelines import postgres
+
+        cluster = postgres.cluster("production", settings)
+        shop, bench = (cluster.url(database, "postgres") for database in ("shop", "pgbench"))
+        _tell(shop, "CREATE DATABASE pgbench OWNER owner", "ALTER SYSTEM SET autovacuum = off")
+        _tell(shop, "SELECT pg_reload_conf()", "VACUUM ANALYZE")
+        url = cluster.url("pgbench", "owner")
+        _pgbench("-i", "-q", "-s", str(SCALE), url)
+        return cls(url, bench)
+
+    def begin(self) -> None:
+        """Leaves nothing behind of what ran before."""
+        _tell(self.administrator, "VACUUM", "CHECKPOINT")
+
+
+def _tell(url: str, *commands: str) -> None:
     import psycopg2
 
-    from ds_pipelines import postgres
-
-    cluster = postgres.cluster("production", settings)
-    with closing(psycopg2.connect(cluster.url("postgres", "postgres"))) as connection:
+    with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("CREATE DATABASE pgbench OWNER owner")
-    url = cluster.url("pgbench", "owner")
-    _pgbench("-i", "-q", "-s", str(SCALE), url)
-    return url
+            for command in commands:
+                cursor.execute(command)
 
 
-def measure(url: str, seconds: int) -> Load:
+def measure(bench: Bench, seconds: int) -> Load:
     """Runs pgbench."""
+    bench.begin()
+    return _measure(bench, seconds)
+
+
+def _measure(bench: Bench, seconds: int) -> Load:
     with tempfile.TemporaryDirectory(prefix="ds-pgbench-") as folder:
         prefix = f"--log-prefix={folder}/log"
-        _pgbench("-n", "-c", str(CLIENTS), "-j", "1", "-T", str(seconds), "--log", prefix, url)
+        _pgbench("-n", "-c", str(CLIENTS), "-j", "1", "-T", str(seconds), "--log", prefix, bench.url)
         times = sorted(
             int(line.split()[2]) for path in Path(folder).glob("log*") for line in path.read_text().splitlines()
         )
     return Load(len(times) / seconds, times[int(0.95 * len(times))] / 1_000)
 
 
-def measure_beside(url: str, seconds: int, settings: Settings) -> Load:
+def measure_beside(bench: Bench, seconds: int, settings: Settings, *, polite: bool, **variables: str) -> Load:
     """Runs pgbench while an extract reads."""
     from ds_pipelines.extract.pace import spent_today
 
-    before, began = spent_today(settings).rows, time.monotonic()
-    found = measure(url, seconds)
+    bench.begin()
+    with extracting(settings, polite=polite, **variables):
+        before, began = spent_today(settings).rows, time.monotonic()
+        found = _measure(bench, seconds)
     return replace(found, extracted=(spent_today(settings).rows - before) / (time.monotonic() - began))
 
 
@@ -171,16 +199,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ds-bench-", ignore_cleanup_errors=True) as folder:
         settings = shop(Path(folder) / "home", chosen.rows // TIMES)
         multiply(settings, TIMES)
-        url = prepare(settings)
-        measure(url, chosen.seconds)
+        bench = Bench.prepared(settings)
+        measure(bench, chosen.seconds)
         for number in range(chosen.rounds):
-            rounds["without"].append(measure(url, chosen.seconds))
-            with extracting(settings, polite=True):
-                rounds["paced"].append(measure_beside(url, chosen.seconds, settings))
-            rounds["without again"].append(measure(url, chosen.seconds))
+            rounds["without"].append(measure(bench, chosen.seconds))
+            rounds["paced"].append(measure_beside(bench, chosen.seconds, settings, polite=True))
+            rounds["without again"].append(measure(bench, chosen.seconds))
             if number < 3:
-                with extracting(settings, polite=False, **FULL_SPEED):
-                    rounds["full speed"].append(measure_beside(url, chosen.seconds, settings))
+                fast = measure_beside(bench, chosen.seconds, settings, polite=False, **FULL_SPEED)
+                rounds["full speed"].append(fast)
         idle: dict[str, list[Side]] = {"single_statement": [], "paced": []}
         for _ in range(3):
             for side, found in idle.items():

@@ -89,7 +89,9 @@ class Settings(BaseSettings):
         timedelta(seconds=0.25), description="How long the database shall work for a chunk (ISO 8601, as PT0.25S)."
     )
     pace_sleep: float = Field(
-        0.1, description="Seconds of sleep for each second of reading, while the database is calm.", ge=0
+        0.1,
+        description="Seconds of sleep for each second of reading, while it is calm; a fifth of it where nobody works.",
+        ge=0,
     )
     pace_most_sleep: float = Field(
         60.0, description="Seconds of sleep for each second of reading, at most, while it is pressed.", ge=0

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _ORDERED = ("integer", "text", "uuid", "date", "timestamp", "time", "decimal")
 """Families whose values can be written down exactly, and of which one comes after another."""
+_BATCH_BYTES = 32 << 20
+"""So that a chunk comes as one batch, whatever the pace lets it grow to."""
 _XIDS = 1 << 32
 _FIRST_XID = 3
 
@@ -66,8 +68,9 @@ class Walk:
         """
         order = ", ".join(map(quoted, self.by))
         wanted = self._rows(*self._on_time(), *self._between(after, None))
-        frames = list(self.source.frames(self.table, f"{wanted} ORDER BY {order} LIMIT {rows:d}"))
-        frame = pl.concat([pl.DataFrame(schema=self.table.dtypes), *frames], rechunk=True)
+        query = f"{wanted} ORDER BY {order} LIMIT {rows:d}"
+        frames = list(self.source.frames(self.table, query, batch_bytes=_BATCH_BYTES))
+        frame = frames[0] if len(frames) == 1 else pl.concat([pl.DataFrame(schema=self.table.dtypes), *frames])
         end = None
         if frame.height:
             end = tuple(_literal(frame[name][-1], self.table.columns[name].column) for name in self.by)

@@ -5,14 +5,15 @@ What belongs here: by which columns a table is ordered, and an external sort by 
 Production's own order tells which pseudonym stands for the older customer, and row for row undoes the pseudonyms for
 anyone who knows one table's order. So a table with pseudonyms is published in their order.
 
-Rows come in batches. Each 131,072 of them make a run: ordered by their route, which is the number that the leading four
-digits of a pseudonym are (or the leading column itself), and spilled in small pieces; pieces of pseudonyms begin where
-their first two digits change. The pieces cut all runs into the same buckets of about 32,768 rows, which are mapped into
-memory, sorted and handed on one after the other. Bounds and batches decide how much is held at a time, never the
-result: that is one total order. Only rows that share the whole of the leading column are held together, however many
-they are. What is spilled has been transformed: no real key reaches the disk.
+Rows come in batches. Each 131,072 of them make a run: ordered by their route, which is the number that the leading
+sixteen digits of a pseudonym are (or the leading column itself), and spilled in small pieces; pieces of pseudonyms
+begin where the leading seven bits change. The pieces cut all runs into the same buckets of about 32,768 rows, which are
+mapped into memory, sorted and handed on one after the other. Bounds and batches decide how much is held at a time,
+never the result: that is one total order. Only rows that share the whole of the leading column are held together,
+however many they are. What is spilled has been transformed: no real key reaches the disk.
 
-Sorting by one thread takes a fifth of the CPU that it takes by two, and another thread has work of its own.
+Sorting by one thread takes a fifth of the CPU that it takes by two, and another thread has work of its own. Sorting by
+routes that are numbers, all different, takes a fifth of what sorting by text takes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -29,15 +31,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from ds_pipelines.extract.policy import TablePolicy
 
 RUN_ROWS = 1 << 17
 BUCKET_ROWS = 1 << 15
 _PIECE_ROWS = 1 << 10
 """What is read of a run at a time."""
-_PIECES = 256
-"""Routes of pseudonyms are cut into so many: more are slower to write, fewer make larger buckets of large tables."""
-_ROUTES_A_PIECE = (1 << 16) // _PIECES
+_PIECES = 128
+"""Routes of pseudonyms are cut into so many: more are slower to read, fewer make larger buckets of large tables."""
+_ROUTES_A_PIECE = (1 << 64) // _PIECES
+_DIGITS = 16
+"""Of a pseudonym, in its route."""
 _ROUTE = "the route of a row; no column of PostgreSQL's can have a name so long"
 
 
@@ -83,19 +89,26 @@ class Ordering:
             pieces = [piece for run in self._runs for piece in run.between(low, high)]
             if pieces:
                 bucket: pl.DataFrame = pl.from_arrow(pa.Table.from_batches(pieces))  # type: ignore[assignment]
-                yield bucket.drop(_ROUTE).sort(self._by, multithreaded=False)
+                yield self._sorted(bucket)
+
+    def _sorted(self, bucket: pl.DataFrame) -> pl.DataFrame:
+        if self._short:
+            routed = bucket.sort(_ROUTE, multithreaded=False)
+            if not (routed[_ROUTE] == routed[_ROUTE].shift()).any():
+                return routed.drop(_ROUTE)
+        return bucket.drop(_ROUTE).sort(self._by, multithreaded=False)
 
     def _spill(self) -> None:
         rows = pl.concat(self._held, rechunk=True)
         rows = rows.with_columns(self._route(rows[self._by[0]])).sort(_ROUTE, multithreaded=False)
-        uniform = self._short and rows.schema[_ROUTE] == pl.UInt32
+        uniform = self._short and rows.schema[_ROUTE] == pl.UInt64
         self._runs.append(_Run(self._folder / f"{len(self._runs)}.run", rows, uniform=uniform))
         self._held, self._height = [], 0
 
     def _route(self, leading: pl.Series) -> pl.Series:
         """Something small that never descends where the leading column ascends; nulls come first."""
         if self._short and leading.dtype == pl.String:
-            return leading.str.head(4).str.to_integer(base=16, dtype=pl.UInt32).fill_null(0).alias(_ROUTE)
+            return pl.Series(_ROUTE, _leading_digits(leading))
         if leading.dtype == pl.String:
             return leading.fill_null("").alias(_ROUTE)
         if leading.dtype.is_float():
@@ -105,6 +118,22 @@ class Ordering:
         if leading.dtype.is_integer() or leading.dtype.is_temporal():
             return leading.to_physical().cast(pl.Int64).fill_null(-(2**63)).alias(_ROUTE)
         return pl.Series(_ROUTE, [0], dtype=pl.Int64).new_from_index(0, leading.len())
+
+
+def _leading_digits(pseudonyms: pl.Series) -> NDArray[np.uint64]:
+    """The number that the first sixteen hexadecimal digits are, of UUIDs the first eight; 0 for null.
+
+    Eight digits at a time, as the bytes of one machine word: parsing them one by one takes ten times as long.
+    """
+    digits = pseudonyms.fill_null("0" * _DIGITS).str.head(_DIGITS)
+    digits = digits.str.replace("-.*", "").str.pad_end(_DIGITS, "0") if digits.str.contains("-").any() else digits
+    data = digits.to_arrow().buffers()[2]
+    word: NDArray[np.uint64] = np.frombuffer(data or b"", dtype=">u8").astype(np.uint64)
+    letters = word >> np.uint64(6) & np.uint64(0x0101010101010101)  # 'a' is 0x61, and stands for 10
+    word = (word & np.uint64(0x0F0F0F0F0F0F0F0F)) + letters * np.uint64(9)
+    for bits, kept in ((4, 0x00FF00FF00FF00FF), (8, 0x0000FFFF0000FFFF), (16, 0x00000000FFFFFFFF)):
+        word = (word | word >> np.uint64(bits)) & np.uint64(kept)
+    return word[0::2] << np.uint64(32) | word[1::2]
 
 
 class _Run:

@@ -4,11 +4,12 @@ What belongs here: the rules by which production is spared, applied before and a
 at the database (`pulse`), reading (`reading`), and the record of it (`harm`).
 
 Chunks are made as large as the database works `pace_chunk` long for each. After each, the reader sleeps in proportion
-to that time: a tenth of it while the database is calm. When others are at work, or a small query takes longer than it
-did, sleep doubles with each look, chunks shrink to a fifth, and both recover slowly once it is calm. While somebody
-waits for a lock, the replica is behind, or the file `extract.pause` is there, nothing is read at all. Outside the
-allowed hours, beyond a day's budget, above the hard limit, or when patience ends, reading stops with an error, and the
-next extract goes on from there. One pace is for one extract, and lets one of its connections read at a time.
+to that time: a tenth of it while the database is calm, a fiftieth while nobody else is at work. When others are at
+work, or a small query takes longer than it did, sleep doubles with each look, chunks shrink to a fifth, and both
+recover slowly once it is calm. While somebody waits for a lock, the replica is behind, or the file `extract.pause` is
+there, nothing is read at all. Outside the allowed hours, beyond a day's budget, above the hard limit, or when patience
+ends, reading stops with an error, and the next extract goes on from there. One pace is for one extract, and lets one of
+its connections read at a time.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ _PRESSED_SHARE = 0.2
 _FIRST_SLEEP = 4.0
 """For each second of reading, when it is found pressed for the first time."""
 _RECOVERY = 0.8
+_ALONE = 0.2
+"""Of the usual sleep, while nobody else is at work at all."""
 _MARGIN = 5.0
 """Milliseconds that the probe may take longer in any case: so long our own threads may hold each other up."""
 _LOOKS = 4_000
@@ -85,6 +88,7 @@ class Pace:
         self._rows = FIRST_ROWS
         self._sleep = settings.pace_sleep
         self._pressed = ""
+        self._alone = False
         self._due = 0.0
         self._before = [pulse.probe() for _ in range(PROBES)]
         self._usual = sorted(self._before)[PROBES // 2]
@@ -203,6 +207,7 @@ class Pace:
     def _judge(self, beat: Beat) -> None:
         """Sleeps more from now on, or a little less."""
         settings = self._settings
+        self._alone = self._pulse.sees and beat.active == 0
         bearable = max(settings.pace_probe * self._usual, self._usual + _MARGIN)
         if beat.active > settings.pace_active:
             self._pressed = "active backends"
@@ -231,7 +236,7 @@ class Pace:
         self._read += turn.read
         self._chunks += 1
         self._reading += seconds
-        self._due = self._sleep * seconds
+        self._due = self._sleep * seconds * (_ALONE if self._alone and not self._pressed else 1.0)
         spend(self._settings, turn.read, seconds)
         if turn.read < turn.rows and not self._pressed:  # all there was: it tells nothing of how long a full one takes
             return

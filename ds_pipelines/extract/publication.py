@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
     from ds_pipelines.snapshots.parquet import Written
 
-_MARK = "\x00mark of "
-"""In front of the name of a column that no table can have."""
+_MARK = "a keyed mark of what the following column was made of, for counting: "
+"""In front of the name of a column: none of PostgreSQL's can have one so long."""
 _MARKS = 1 << 63
 
 

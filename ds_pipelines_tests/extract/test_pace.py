@@ -82,13 +82,24 @@ def waited(pace: Pace) -> dict[str, float]:
     return pace.harm(None, None).waited
 
 
-def test_a_calm_database_is_left_alone_for_a_tenth_of_the_time(calm: Settings) -> None:
-    with paced(calm) as pace:
+def test_a_calm_database_is_left_alone_for_a_tenth_of_the_time(calm: Settings, settings: Settings) -> None:
+    with paced(calm) as pace, at_work(settings, 1):
         read(pace, 6, seconds=0.05)
         done = pace.harm(None, None)
     assert {look.sleep for look in done.looks} == {0.1}
     assert set(done.waited) == {"in proportion"}
     assert done.waited["in proportion"] >= 5 * 0.1 * 0.05
+
+
+def test_a_database_where_nobody_else_is_at_work_is_left_alone_for_less(place: Settings) -> None:
+    with paced(place.model_copy(update={"pace_sleep": 1.0})) as pace:
+        read(pace, 6, seconds=0.05)
+        done = pace.harm(None, None)
+    alone = [look for look in done.looks if look.active == 0]
+    assert alone, "sessions of other tests kept it busy"
+    assert done.waited["in proportion"] >= 0.9 * (len(alone) - 1) * 0.2 * 0.05
+    if len(alone) == len(done.looks):
+        assert done.waited["in proportion"] < 5 * 1.0 * 0.05
 
 
 def test_chunks_become_as_large_as_they_may_take_long(calm: Settings) -> None:
