@@ -106,6 +106,7 @@ def main() -> None:
                 began = time.monotonic()
                 side()
                 taken[each].append(time.monotonic() - began)
+                print(f"{each}: {taken[each][-1]:.2f} s", file=sys.stderr, flush=True)
         began = time.monotonic()
         with ThreadPoolExecutor(arguments.at_once) as pool:
             list(pool.map(lambda _: _run([*ours, "waiting"], variables), range(arguments.at_once)))
