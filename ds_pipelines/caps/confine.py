@@ -52,7 +52,7 @@ class Walls:
     ports: tuple[int, ...]
     """TCP ports that may be connected to, on any host."""
     scratch: str
-    """The folder that takes the place of /tmp."""
+    """The folder for temporary files; it takes the place of /tmp unless something else that is listed lies there."""
     shared_memory: int
     """Bytes for /dev/shm."""
 
@@ -105,7 +105,8 @@ def _hide(walls: Walls) -> None:
     for folder in hidden:
         if folder not in kept:
             kernel.mount("tmpfs", folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=1m,mode=755")
-    if HIDDEN[0] in hidden and HIDDEN[0] not in kept:
+    if not _within(HIDDEN[0], kept) and not any(_within(path, HIDDEN[:1]) for path in kept):
+        # Else what lies in it could be written, for the right to write a folder is one to all that is mounted below.
         kernel.mount(f"/proc/self/fd/{opened[walls.scratch]}", HIDDEN[0], None, kernel.MS_BIND)
     for path in kept:
         descriptor = opened[path]

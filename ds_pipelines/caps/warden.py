@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from ds_pipelines.caps import confine, groups, kernel, tree
+from ds_pipelines.caps.holding import WATCH_SECONDS
 
-POLL_SECONDS = 0.03
 DISK_SECONDS = 0.2
 LEAST_FREE = 256 << 20
 """Bytes that stay free on the disk, whatever a run may write."""
@@ -189,7 +189,7 @@ def _frozen(value: Any) -> Any:
 def _watch(watch: Watch, ended: int) -> tuple[str | None, int | None]:
     """Until the run's first process ends, it reaches a cap, or nobody wants it any more; its code, if it has one."""
     while True:
-        ready, _, _ = select.select([0, ended], [], [], POLL_SECONDS)
+        ready, _, _ = select.select([0, ended], [], [], WATCH_SECONDS)
         if ended in ready:
             told = os.read(ended, 32)
             return None, int(told) if told else -signal.SIGKILL

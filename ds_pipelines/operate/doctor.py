@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ds_pipelines import postgres
+from ds_pipelines.caps import holding
 from ds_pipelines.errors import DsPipelinesError
+from ds_pipelines.lab import admission
 from ds_pipelines.operate.health import probe_all
 from ds_pipelines.settings import DATABASE_SETTINGS, Settings
 
@@ -35,7 +37,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Everything that can be asked on this machine, in the order in which a newcomer would need it."""
     examinations: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _machine, _settings, _secrets, _databases, _policy, _services,
+        _machine, _settings, _experiments, _secrets, _databases, _policy, _services,
     )  # fmt: skip
     return [finding for examination in examinations for finding in examination(settings)]
 
@@ -75,6 +77,17 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     days = f"{settings.first_day} to {settings.last_extractable_day()} in {settings.zone}"
     unordered = f"{days}: the first day is after the last; correct DS_FIRST_DAY or DS_TODAY"
     yield Finding("days", days, unordered if settings.first_day > settings.last_extractable_day() else None)
+
+
+def _experiments(settings: Settings) -> Iterator[Finding]:
+    held = holding.examine()
+    yield Finding("experiments' caps", held.caps_in_words(admission.memory_of_all(settings)))
+    gaps = "; ".join(held.gaps)
+    yield Finding(
+        "experiments' walls",
+        held.walls_in_words(),
+        f"{held.walls_in_words()}. Here an experiment can still: {gaps}. {holding.ADVICE}" if held.gaps else None,
+    )
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:

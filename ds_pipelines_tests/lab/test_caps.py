@@ -266,7 +266,8 @@ from pathlib import Path
 from ds_pipelines.evidence import Limits
 from ds_pipelines.lab.launch import launch
 from ds_pipelines.settings import load_settings
-launch([sys.executable, "-c", "import time; time.sleep(120)", {mark!r}], limits=Limits(memory=1 << 28), environment={{}},
+launch([sys.executable, "-c", "import time; time.sleep(120)", {mark!r}], environment={{}},
+       limits=Limits(memory=1 << 28),
        folder=Path({str(tmp_path)!r}), readable=[], writable=[], ports=[],
        output=Path({str(tmp_path / "out.txt")!r}), settings=load_settings(home=Path({str(calm.home)!r})))
 """
