@@ -25,3 +25,27 @@ class WardenLostError(DsPipelinesError):
             f"The process that holds the experiment ended without a report ({reason}); what was left of the experiment "
             "has been ended. Run it again; `ds-pipelines doctor` says how experiments are held on this machine."
         )
+
+
+class UnfitForForecastError(DsPipelinesError):
+    """A forecast was asked of something that cannot be tried on samples."""
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(f"lab.forecast cannot try this: expected {expected}.")
+
+
+class PilotFailedError(DsPipelinesError):
+    """The function failed on a sample."""
+
+    def __init__(self, rows: int, kind: str) -> None:
+        super().__init__(
+            f"The function failed on a sample of {rows:,} rows ({kind}). Call it on a small part of the table yourself "
+            "to see why; it must also work on few rows."
+        )
+
+
+class ForecastTooLargeError(DsPipelinesError):
+    """What is foretold does not fit the machine or its limits, and the caller wanted it refused."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f"{words} Use fewer rows or columns, a lighter method, or a larger machine.")

@@ -6,16 +6,18 @@
     lab.metric("auc", 0.81)                       # a number it reached
     lab.figure(drawing, "gains")                  # a matplotlib figure
     lab.verdict("Do they?", y, predictions, …)    # is there a signal at all?
+    lab.forecast(fit, table)                      # how long, how much memory, before the whole is run
     lab.save(model, "repurchase", …)              # the model it offers, or a table
     lab.run("repurchase")                         # runs a script and records all of the above in MLflow
 
 Any Python script below the experiments folder is an experiment. Importing this imports nothing heavy.
 """
 
+from ds_pipelines.lab.forecast import Forecast, forecast
 from ds_pipelines.lab.notes import figure, metric, param, verdict
 from ds_pipelines.lab.request import request
 from ds_pipelines.lab.run import Ran, run
 from ds_pipelines.lab.save import save
 from ds_pipelines.lab.table import table
 
-__all__ = ["Ran", "figure", "metric", "param", "request", "run", "save", "table", "verdict"]
+__all__ = ["Forecast", "Ran", "figure", "forecast", "metric", "param", "request", "run", "save", "table", "verdict"]
