@@ -186,7 +186,7 @@ def unguarded(*, namespaces: bool) -> list[str]:
     if version < 6 and not namespaces:
         gaps.append("end processes of this account")
     if not namespaces:
-        gaps.append("connect to services that listen on a socket in a folder (a password protects the databases)")
+        gaps.append("connect to services by their socket in a folder (the databases ask for a password)")
     return gaps
 
 

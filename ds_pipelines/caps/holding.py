@@ -30,7 +30,7 @@ class Holding:
         """What an experiment can do here all the same."""
         found = confine.unguarded(namespaces=self.namespaces)
         if not self.namespaces and self.landlock:
-            found.append("use no shared memory (joblib then works with one process)")
+            found.append("not use shared memory (joblib then works with one process)")
         if "pids" not in self.groups:
             found.append("start processes faster than they are counted, for a moment")
         if "memory" not in self.groups:

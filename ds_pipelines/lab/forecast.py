@@ -41,17 +41,19 @@ if TYPE_CHECKING:
 ENOUGH_SECONDS, ENOUGH_MEMORY = 1.0, 50 << 20
 """What a pilot must take for its growth to be seen."""
 BUDGET = 0.22
-"""Of the foretold time of the whole, for all pilots; what is foretold too early may be too much, and they shall stay below 0.3."""
+"""Of the foretold time of the whole, for all pilots: below 0.3, since what is foretold early may be too much."""
 FARTHEST = 8
 """So many times the largest pilot the whole is at most, if the budget allows."""
 PATIENCE_SECONDS = 120.0
 """For all pilots, however long the whole is foretold to take."""
-FIRST_SHARE = 1_024
+FIRST_SHARE = 256
 FEWEST = 4
 """Pilots that are needed to tell laws apart."""
 FREE_SECONDS = 0.2
 """For all pilots, whatever the whole is foretold to take: such short ones foretell nothing yet."""
 FEW_ROWS = 64
+BUSY, TICK = 0.3, 0.01
+"""Of its time, what a processor works for a function that does not mostly wait; and how finely that is counted."""
 SLACK = 0.05
 """Of memory, by which Python and the libraries differ from process to process."""
 PILOT_SHARE = 0.5
@@ -148,7 +150,7 @@ class _Ladder:
 
     def climb(self) -> None:
         """Tries larger samples until one means something, or more would cost too much."""
-        size = min(self._rows, max(1, self._rows // FIRST_SHARE))
+        size = max(1, self._rows // (FIRST_SHARE if self._rows > FEW_ROWS else 8))
         self._write("warm_up", min(WARM_UP_ROWS, size))
         while True:
             try:
@@ -188,7 +190,7 @@ class _Ladder:
         return None
 
     def _affordable(self, size: int) -> bool:
-        told = self._estimate([pilot.seconds for pilot in self._pilots])
+        told = self._time()
         cost = self._spent + told.at(size) * (1 if told.at(size) > SHORT_SECONDS else 2)
         return cost <= FREE_SECONDS or cost <= min(PATIENCE_SECONDS, BUDGET * told.value)
 
@@ -198,6 +200,19 @@ class _Ladder:
 
     def _estimate(self, measured: list[float]) -> Estimate:
         return foretell([pilot.rows for pilot in self._pilots], measured, self._rows)
+
+    def _time(self) -> Estimate:
+        """By the work of the processors, and how the clock runs beside it: other programs' work slows only the clock.
+
+        What mostly waits is told by the clock alone.
+        """
+        recent = self._pilots[-3:]
+        if any(pilot.busy < BUSY * pilot.seconds for pilot in recent):
+            return self._estimate([pilot.seconds for pilot in self._pilots])
+        told = self._estimate([max(pilot.busy, TICK) for pilot in self._pilots])
+        ratio = min(pilot.seconds / pilot.busy for pilot in recent)
+        scaled = (told.value * ratio, told.low * ratio, told.high * ratio)
+        return Estimate(told.law, *scaled, (told.fitted[0] * ratio, told.fitted[1] * ratio))
 
     def forecast(self, available: int, limit: float) -> Forecast:
         """What the pilots foretell."""
@@ -212,7 +227,7 @@ class _Ladder:
         )
         return Forecast(
             rows=self._rows,
-            seconds=self._estimate([pilot.seconds for pilot in self._pilots]),
+            seconds=self._time(),
             memory=memory,
             base=base,
             pilots=tuple(self._pilots),

@@ -32,15 +32,19 @@ LAWS: Mapping[str, Callable[[Floats], Floats]] = {
     "n²": lambda n: n**2,
     "n² log n": lambda n: n**2 * np.log2(n + 1),
     "n³": lambda n: n**3,
-    "2ⁿ": lambda n: np.exp2(np.minimum(n, 1_000.0)),
+    "2ⁿ": np.exp2,
 }
 """By how it is written, from the slowest growth to the fastest."""
 UNCOMMON = {"log n", "√n", "n√n", "n² log n"}
 """Chosen only where they do clearly better: the others are what programs mostly do."""
+MOST_DOUBLINGS = 200
+"""Rows beyond which 2ⁿ is not thought of: nothing that took it would have ended."""
 RECENT = 6
 """Pilots that count: small ones show overheads and caches rather than growth."""
 NOISE = 0.05
 """Relative error of a measurement that is nobody's fault."""
+SEEN = 0.15
+"""Share of the largest measurement that must have grown; less of it is noise, which any law could explain."""
 PENALTY = 0.03
 """Relative error that an uncommon law must save."""
 CLOSE = 1.6
@@ -67,9 +71,8 @@ def foretell(sizes: Sequence[float], measured: Sequence[float], full: float) -> 
     """What will be measured at the full size; at least two measurements, in ascending order of size."""
     n, y = (np.asarray(values[-RECENT:], dtype=np.float64) for values in (sizes, measured))
     y = np.maximum(y, 1e-9)
-    # Growth is about what changes: where all measurements are the same but for noise, every law with a factor of
-    # nearly zero fits, and the constant one is meant.
-    errors = {law: _error_ahead(law, n, y) + (PENALTY if law in UNCOMMON else 0.0) for law in LAWS}
+    laws = [law for law in LAWS if law != "2ⁿ" or full <= MOST_DOUBLINGS]
+    errors = {law: _error_ahead(law, n, y) + (PENALTY if law in UNCOMMON else 0.0) for law in laws}
     best = min(errors, key=errors.__getitem__)
     close = [law for law, error in errors.items() if error <= max(CLOSE * errors[best], errors[best] + NOISE / 2)]
     fits = {law: _fit(law, n, y) for law in close}
@@ -118,7 +121,8 @@ def _fit(law: str, n: Floats, y: Floats) -> tuple[float, float]:
         both, *_ = np.linalg.lstsq(columns, y * weights, rcond=None)
         alone = float((columns[:, 1] @ (y * weights)) / (columns[:, 1] @ columns[:, 1]))
         candidates += [(0.0, alone / scale)]
-        if (both >= 0).all():
+        grown = both[1] * g[-1] / scale
+        if (both >= 0).all() and grown >= SEEN * (both[0] + grown):
             candidates += [(float(both[0]), float(both[1]) / scale)]
     return min(candidates, key=lambda fit: float((((_value(law, fit, n) - y) * weights) ** 2).sum()))
 

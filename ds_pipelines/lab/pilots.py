@@ -41,6 +41,8 @@ class Pilot:
 
     rows: int
     seconds: float
+    busy: float
+    """Seconds that processors worked for it; the steadier figure where the machine does other work, too."""
     spent: float
     """Seconds of all its calls; a short one is made twice, and the shorter counts."""
     memory: int
@@ -140,7 +142,7 @@ def measure(folder: Path, rows: int, *, seconds: float, memory: int) -> Pilot:
     told = json.loads(report.read_text())
     if told["failure"]:
         raise PilotFailedError(rows, told["failure"])
-    return Pilot(rows, told["seconds"], told["spent"], told["memory"] + helpers, told["base"])
+    return Pilot(rows, told["seconds"], told["busy"], told["spent"], told["memory"] + helpers, told["base"])
 
 
 def _resident(pid: int) -> int:
@@ -181,20 +183,27 @@ def _perform(folder: Path) -> dict[str, object]:
     base = _peak(reset=True)
     sample = _read_sample(folder)
     try:
-        spent = seconds = _timed(function, sample)
-        peak = _peak(reset=False)
+        seconds, busy = _timed(function, sample)
+        spent, peak = seconds, _peak(reset=False)
         if seconds < SHORT_SECONDS:
-            again = _timed(function, sample)
-            spent, seconds = spent + again, min(seconds, again)
-    except Exception as error:
+            again, busy_again = _timed(function, sample)
+            spent, seconds, busy = spent + again, min(seconds, again), min(busy, busy_again)
+    except Exception as error:  # its message may quote data
         return {"failure": type(error).__name__}
-    return {"failure": None, "seconds": seconds, "spent": spent, "memory": max(0, peak - base), "base": base}
+    measured = {"seconds": seconds, "busy": busy, "spent": spent, "memory": max(0, peak - base), "base": base}
+    return {"failure": None, **measured}
 
 
-def _timed(function: Callable[[Any], object], sample: Any) -> float:
-    started = time.perf_counter()
+def _timed(function: Callable[[Any], object], sample: Any) -> tuple[float, float]:
+    """Seconds by the clock, and seconds of processors, those of ended children among them."""
+    began, started = _processors(), time.perf_counter()
     function(sample)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, _processors() - began
+
+
+def _processors() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 if __name__ == "__main__":

@@ -27,11 +27,15 @@ COMFORTABLE_MIB = 2_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing examined; `problem` says what is wrong and what to do, None when it is well."""
+    """One thing examined; `problem` says what is wrong and what to do, None when it is well.
+
+    A `caution` is what the machine does not offer: it is said, but nothing has to be done for the platform to work.
+    """
 
     subject: str
     fact: str
     problem: str | None = None
+    caution: str | None = None
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -49,8 +53,9 @@ def show(findings: list[Finding]) -> None:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        mark = "[red]✗[/red]" if finding.problem else "[green]✓[/green]"
-        table.add_row(mark, finding.subject, finding.problem or finding.fact)
+        sound = "[yellow]![/yellow]" if finding.caution else "[green]✓[/green]"
+        mark = "[red]✗[/red]" if finding.problem else sound
+        table.add_row(mark, finding.subject, finding.problem or finding.caution or finding.fact)
     console = Console()
     console.print(table)
     wrong = sum(finding.problem is not None for finding in findings)
@@ -82,12 +87,9 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 def _experiments(settings: Settings) -> Iterator[Finding]:
     held = holding.examine()
     yield Finding("experiments' caps", held.caps_in_words(admission.memory_of_all(settings)))
-    gaps = "; ".join(held.gaps)
-    yield Finding(
-        "experiments' walls",
-        held.walls_in_words(),
-        f"{held.walls_in_words()}. Here an experiment can still: {gaps}. {holding.ADVICE}" if held.gaps else None,
-    )
+    walls = held.walls_in_words()
+    caution = f"{walls}. Here an experiment can still {', '.join(held.gaps)}. {holding.ADVICE}."
+    yield Finding("experiments' walls", walls, caution=caution if held.gaps else None)
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:
