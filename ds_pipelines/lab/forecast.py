@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ds_pipelines.caps.trial import SHORT_SECONDS
 from ds_pipelines.errors import ForecastTooLargeError
 from ds_pipelines.lab.admission import machine_memory, memory_of_all
 from ds_pipelines.lab.growth import Estimate, foretell
 from ds_pipelines.lab.notes import current, figure, say
 from ds_pipelines.lab.pilots import (
-    SHORT_SECONDS,
     WARM_UP_ROWS,
     Pilot,
     TooMuchError,
@@ -54,6 +54,8 @@ FREE_SECONDS = 0.2
 FEW_ROWS = 64
 BUSY, TICK = 0.3, 0.01
 """Of its time, what a processor works for a function that does not mostly wait; and how finely that is counted."""
+UNSEEN_MEMORY = 4 << 20
+"""Bytes that come and go in any process; added, so that growth within them is not taken for a law."""
 SLACK = 0.05
 """Of memory, by which Python and the libraries differ from process to process."""
 PILOT_SHARE = 0.5
@@ -217,7 +219,7 @@ class _Ladder:
     def forecast(self, available: int, limit: float) -> Forecast:
         """What the pilots foretell."""
         base = max(pilot.base for pilot in self._pilots)
-        growing = self._estimate([float(max(pilot.memory, 1 << 20)) for pilot in self._pilots])
+        growing = self._estimate([float(pilot.memory + UNSEEN_MEMORY) for pilot in self._pilots])
         memory = Estimate(
             growing.law,
             growing.value + base,

@@ -1,7 +1,7 @@
 """One pilot: a function on a sample of a table, in a process of its own, so that its memory is its own.
 
 What belongs here: taking samples of whatever a table is, the pilot's process, and measuring it. What does not: which
-samples (forecast.py). As a program (`python -m ds_pipelines.lab.pilots FOLDER`) it is that process.
+samples (forecast.py), and what that process does (`caps.trial`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.02
 SEED = 20_250_301
 WARM_UP_ROWS = 64
-SHORT_SECONDS = 0.3
-"""A call that is shorter is made twice: the machine's other work hits it by chance."""
 GOLDEN = 2_654_435_769
 """Of 2³², its golden section: multiples of it, wrapped, spread evenly, so that any share of the rows can be taken."""
 
@@ -118,7 +116,7 @@ def measure(folder: Path, rows: int, *, seconds: float, memory: int) -> Pilot:
     report.unlink(missing_ok=True)
     variables = environment(PYTHONPATH=os.pathsep.join([str(PROJECT), *filter(None, sys.path)]))
     pilot = subprocess.Popen(
-        (sys.executable, "-m", "ds_pipelines.lab.pilots", str(folder)),
+        (sys.executable, "-m", "ds_pipelines.caps.trial", str(folder)),
         env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     started, helpers = time.monotonic(), 0
@@ -149,65 +147,3 @@ def _resident(pid: int) -> int:
     with suppress(OSError, IndexError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * tree.PAGE
     return 0
-
-
-def _peak(*, reset: bool) -> int:
-    """The most that this process held, in bytes; where the kernel allows it, since the last reset."""
-    import resource
-
-    if reset:
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _read_sample(folder: Path) -> Any:
-    kind = (folder / "kind").read_text()
-    if kind == "lazy":
-        return pl.scan_parquet(folder / "sample.parquet")
-    if kind == "eager":
-        return pl.read_parquet(folder / "sample.parquet")
-    with (folder / "sample.pickle").open("rb") as file:
-        return pickle.load(file)  # noqa: S301 - written a moment ago by the parent
-
-
-def _perform(folder: Path) -> dict[str, object]:
-    function = pickle.loads((folder / "function.pickle").read_bytes())  # noqa: S301 - as above
-    warm_up = folder / "warm_up"
-    with suppress(Exception):  # so few rows may be too few for it; then its imports count as its work
-        function(_read_sample(warm_up))
-    base = _peak(reset=True)
-    sample = _read_sample(folder)
-    try:
-        seconds, busy = _timed(function, sample)
-        spent, peak = seconds, _peak(reset=False)
-        if seconds < SHORT_SECONDS:
-            again, busy_again = _timed(function, sample)
-            spent, seconds, busy = spent + again, min(seconds, again), min(busy, busy_again)
-    except Exception as error:  # its message may quote data
-        return {"failure": type(error).__name__}
-    measured = {"seconds": seconds, "busy": busy, "spent": spent, "memory": max(0, peak - base), "base": base}
-    return {"failure": None, **measured}
-
-
-def _timed(function: Callable[[Any], object], sample: Any) -> tuple[float, float]:
-    """Seconds by the clock, and seconds of processors, those of ended children among them."""
-    began, started = _processors(), time.perf_counter()
-    function(sample)
-    return time.perf_counter() - started, _processors() - began
-
-
-def _processors() -> float:
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
-
-
-if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    told_here = place / "report.json.part"
-    told_here.write_text(json.dumps(_perform(place)))
-    told_here.rename(place / "report.json")
