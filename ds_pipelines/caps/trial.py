@@ -7,8 +7,8 @@ folder, or starting this (`lab.pilots`). Like all of this room it loads fast: wh
 from __future__ import annotations
 
 import json
-import os
 import pickle
+import resource
 import sys
 import time
 from contextlib import suppress
@@ -24,8 +24,6 @@ SHORT_SECONDS = 0.3
 
 def _peak(*, reset: bool) -> int:
     """The most that this process held, in bytes; where the kernel allows it, since the last reset."""
-    import resource
-
     if reset:
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
@@ -75,8 +73,8 @@ def _timed(function: Callable[[Any], object], sample: Any) -> tuple[float, float
 
 
 def _processors() -> float:
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
 if __name__ == "__main__":

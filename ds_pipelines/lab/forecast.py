@@ -49,10 +49,10 @@ PATIENCE_SECONDS = 120.0
 FIRST_SHARE = 256
 FEWEST = 4
 """Pilots that are needed to tell laws apart."""
-FREE_SECONDS = 0.2
+FREE_SECONDS = 0.5
 """For all pilots, whatever the whole is foretold to take: such short ones foretell nothing yet."""
 FEW_ROWS = 64
-BUSY, TICK = 0.3, 0.01
+BUSY, TICK = 0.3, 1e-6
 """Of its time, what a processor works for a function that does not mostly wait; and how finely that is counted."""
 UNSEEN_MEMORY = 4 << 20
 """Bytes that come and go in any process; added, so that growth within them is not taken for a law."""

@@ -72,11 +72,10 @@ def test_an_estimate_never_contradicts_itself() -> None:
         assert told.low <= told.value <= told.high, law
 
 
-def sleepy(table: pl.DataFrame) -> None:
-    time.sleep(1.5e-6 * table.height)
-
-
 def test_a_real_function_is_foretold(calm: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    def sleepy(table: pl.DataFrame) -> None:  # here, so that its process need not import this whole module
+        time.sleep(1.5e-6 * table.height)
+
     told = lab.forecast(sleepy, pl.DataFrame({"n": range(2_000_000)}), settings=calm)
     assert told.seconds.low <= 3.0 <= told.seconds.high
     assert told.seconds.value == pytest.approx(3.0, rel=0.4)
@@ -85,11 +84,10 @@ def test_a_real_function_is_foretold(calm: Settings, capsys: pytest.CaptureFixtu
     assert told.words in capsys.readouterr().out
 
 
-def hoarding(numbers: np.ndarray) -> float:
-    return float(np.abs(numbers[:, None] - numbers[None, :]).sum())
-
-
 def test_what_does_not_fit_is_refused_before_it_runs(calm: Settings) -> None:
+    def hoarding(numbers: np.ndarray) -> float:
+        return float(np.abs(numbers[:, None] - numbers[None, :]).sum())
+
     table = np.arange(40_000.0)  # the whole would take 25 GB
     with pytest.raises(ForecastTooLargeError, match="it may be ended before it is done"):
         lab.forecast(hoarding, table, refuse=True, memory=2 << 30, settings=calm)
