@@ -149,6 +149,23 @@ class Settings(BaseSettings):
     gateway_proxy: str = Field("127.0.0.1", description="Its address; from another the header is not believed.")
     tracking_address: str | None = Field(None, description="URL of the MLflow server, if it runs elsewhere.")
 
+    experiment_memory: int | None = Field(
+        None,
+        description="Bytes that all experiments on this machine may take together, and one at most; unset: what the "
+        "machine has, less a reserve for everything else.",
+        ge=1 << 26,
+    )
+    experiment_minutes: float = Field(120, description="Minutes that an experiment may take.", gt=0)
+    experiment_disk: int = Field(20 << 30, description="Bytes that an experiment may write.", ge=1 << 20)
+    experiment_cores: int | None = Field(
+        None, description="Processor cores that an experiment may use; unset: all.", ge=1
+    )
+    experiment_processes: int = Field(2_000, description="Processes and threads that an experiment may have.", ge=8)
+    experiment_ports: tuple[int, ...] = Field(
+        (80, 443),
+        description="TCP ports, as [80, 443], that an experiment may connect to, beside the gateway's and MLflow's.",
+    )
+
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
     releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
     experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")

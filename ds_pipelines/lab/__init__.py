@@ -7,6 +7,7 @@
     lab.progress(3, 10)                           # how far it is
     lab.figure(drawing, "gains")                  # a matplotlib figure
     lab.verdict("Do they?", y, predictions, …)    # is there a signal at all?
+    lab.forecast(fit, table)                      # how long, how much memory, before the whole is run
     lab.save(model, "repurchase", …)              # the model it offers, or a table
     lab.run("repurchase")                         # runs a script and records all of the above in MLflow
 
@@ -20,16 +21,27 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ds_pipelines.lab.forecast import Forecast, forecast
     from ds_pipelines.lab.notes import figure, metric, param, progress, verdict
     from ds_pipelines.lab.request import request
     from ds_pipelines.lab.run import Ran, run
     from ds_pipelines.lab.save import save
     from ds_pipelines.lab.table import table
 
-__all__ = ["Ran", "figure", "metric", "param", "progress", "request", "run", "save", "table", "verdict"]
+__all__ = [
+    "Forecast", "Ran", "figure", "forecast", "metric", "param", "progress", "request", "run", "save", "table",
+    "verdict",
+]  # fmt: skip
 
-_OF_NOTES = dict.fromkeys(("figure", "metric", "param", "progress", "verdict"), "notes")
-_MODULES = {**_OF_NOTES, "Ran": "run", "request": "request", "run": "run", "save": "save", "table": "table"}
+_NAMES = {
+    "forecast": ("Forecast", "forecast"),
+    "notes": ("figure", "metric", "param", "progress", "verdict"),
+    "request": ("request",),
+    "run": ("Ran", "run"),
+    "save": ("save",),
+    "table": ("table",),
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 """Where each name is."""
 
 

@@ -190,6 +190,7 @@ def _watch(
                 ports=[urlsplit(settings.gateway_base).port or settings.gateway_port],
                 output=layout.output,
                 on_output=tell,
+                settings=settings,
             )
             layout.ended.write_text(json.dumps(_facts(ended)), encoding="utf-8")
         except BaseException as error:  # the run is recorded as killed, and the interruption goes on

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ds_pipelines import postgres
+from ds_pipelines.caps import holding
 from ds_pipelines.errors import DsPipelinesError
+from ds_pipelines.lab import admission
 from ds_pipelines.operate.health import probe_all
 from ds_pipelines.settings import DATABASE_SETTINGS, Settings
 
@@ -25,17 +27,21 @@ COMFORTABLE_MIB = 2_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing examined; `problem` says what is wrong and what to do, None when it is well."""
+    """One thing examined; `problem` says what is wrong and what to do, None when it is well.
+
+    A `caution` is what the machine does not offer: it is said, but nothing has to be done for the platform to work.
+    """
 
     subject: str
     fact: str
     problem: str | None = None
+    caution: str | None = None
 
 
 def examine(settings: Settings) -> list[Finding]:
     """Everything that can be asked on this machine, in the order in which a newcomer would need it."""
     examinations: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _machine, _settings, _secrets, _databases, _policy, _services,
+        _machine, _settings, _experiments, _secrets, _databases, _policy, _services,
     )  # fmt: skip
     return [finding for examination in examinations for finding in examination(settings)]
 
@@ -47,8 +53,9 @@ def show(findings: list[Finding]) -> None:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        mark = "[red]✗[/red]" if finding.problem else "[green]✓[/green]"
-        table.add_row(mark, finding.subject, finding.problem or finding.fact)
+        sound = "[yellow]![/yellow]" if finding.caution else "[green]✓[/green]"
+        mark = "[red]✗[/red]" if finding.problem else sound
+        table.add_row(mark, finding.subject, finding.problem or finding.caution or finding.fact)
     console = Console()
     console.print(table)
     wrong = sum(finding.problem is not None for finding in findings)
@@ -75,6 +82,14 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     days = f"{settings.first_day} to {settings.last_extractable_day()} in {settings.zone}"
     unordered = f"{days}: the first day is after the last; correct DS_FIRST_DAY or DS_TODAY"
     yield Finding("days", days, unordered if settings.first_day > settings.last_extractable_day() else None)
+
+
+def _experiments(settings: Settings) -> Iterator[Finding]:
+    held = holding.examine()
+    yield Finding("experiments' caps", held.caps_in_words(admission.memory_of_all(settings)))
+    walls = held.walls_in_words()
+    caution = f"{walls}. Here an experiment can still {', '.join(held.gaps)}. {holding.ADVICE}."
+    yield Finding("experiments' walls", walls, caution=caution if held.gaps else None)
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:
