@@ -20,6 +20,7 @@ import traceback
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 PACKAGES = ("ds-pipelines", "polars", "pandas", "numpy", "scikit-learn", "lightgbm", "matplotlib", "mlflow", "skops")
 """Whose versions a run records; the lock's digest stands for the rest."""
 LOCK = PROJECT / "requirements.lock"
+EXECUTES = {"notebook": "ds_pipelines.lab.notebooks", "r": "ds_pipelines.lab.rscripts"}
+"""By kind of script, the module that executes it; Python is executed here."""
 DIGITS = 7
 """Of the code's digest, in a run's name."""
 
@@ -69,13 +72,15 @@ def run(
 
     Raises:
         UnknownExperimentError: there is no such script.
+        BrokenScriptError: it cannot be run as it stands; it has not been run.
         TrackingUnreachableError: MLflow does not answer; if it never did, the script has not been run.
         UnusableParameterError: a parameter is not one that the script asks for.
         ExperimentFailedError: the script raised; what it had noted is kept in a failed run.
     """
     quiet_libraries()
     settings = settings or load_settings()
-    found = find(script, settings.experiments)
+    found = find(script, settings.experiments, settings)
+    found.require_sound()
     place = _place(found, settings.experiments)
     code = found.path.read_bytes()
     digest = hashlib.sha256(code).hexdigest()
@@ -86,10 +91,11 @@ def run(
         notes = Notes(Path(folder), dict(parameters or {}))
         notes.keep(f"code/{found.path.name}", code)
         tracked = TrackedRun.start(found.name, name=f"{found.name} {digest[:DIGITS]}", tags=tags, settings=settings)
-        attempt = _attempt(found.path, notes)
+        attempt = _attempt(found, notes)
         record = RunRecord(
             run_id=tracked.run_id,
             experiment=found.name,
+            kind=found.kind,
             script=place,
             code_digest=digest,
             inputs=attempt.inputs,
@@ -133,13 +139,16 @@ class _Attempt:
         return "FAILED" if isinstance(self.failure, (Exception, SystemExit)) else "KILLED"
 
 
-def _attempt(path: Path, notes: Notes) -> _Attempt:
+def _attempt(script: Script, notes: Notes) -> _Attempt:
     started_at, started = datetime.now(UTC), time.monotonic()
     failure: BaseException | None = None
     with reading() as inputs:
         try:
             with noting(notes), _teed(notes.folder / "stdout.txt"):
-                _execute(path, notes)
+                if script.kind == "python":
+                    _execute(script.path, notes)
+                else:
+                    import_module(EXECUTES[script.kind]).execute(script.path, notes)
             _require_asked(notes)
         except BaseException as error:  # an interruption is recorded, too, and raised again by the caller
             failure = error

@@ -330,9 +330,13 @@ def _meaning(manifest: SnapshotManifest, columns: Sequence[str] | None) -> dict[
 
 
 def _note(chosen: Sequence[SnapshotManifest]) -> None:
+    note([RunInput(table=manifest.table, day=manifest.day, digest=manifest.digest) for manifest in chosen])
+
+
+def note(read: Sequence[RunInput]) -> None:
+    """Notes what was read, for whoever collects it with `reading`."""
     inputs = _reading.get()
     if inputs is None:
         return
     known = set(inputs)
-    read = [RunInput(table=manifest.table, day=manifest.day, digest=manifest.digest) for manifest in chosen]
     inputs.extend(item for item in read if item not in known)
