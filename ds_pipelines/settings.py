@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, description="MLflow's pages and tracking API.", ge=1, le=65535)
     exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
     production_port: int = Field(4267, description="Code server of the location production.", ge=1, le=65535)
-    jupyter_port: int = Field(8888, description="JupyterLab, where the extra `jupyter` is installed.", ge=1, le=65535)
+    jupyter_port: int = Field(4288, description="JupyterLab, where the extra `jupyter` is installed.", ge=1, le=65535)
     gateway_address: str | None = Field(None, description="URL of the gateway, if it runs elsewhere.")
     gateway_certificate: Path | None = Field(
         None, description="Certificate chain (PEM) with which the gateway serves https; needs the key, too."

@@ -76,13 +76,3 @@ class DummyError(DsPipelinesError):
 
     def __init__(self, table: str, expected: str) -> None:
         super().__init__(f"lab.table({table!r}, dummy=…) cannot be made: expected {expected}.")
-
-
-class DummyInputError(DsPipelinesError):
-    """Something was to be decided on rows that were made up."""
-
-    def __init__(self, what: str, tables: str) -> None:
-        super().__init__(
-            f"{what} rests on made-up rows (a dummy of {tables}): expected rows of an extract. "
-            "Remove dummy=… from lab.table and run it again."
-        )

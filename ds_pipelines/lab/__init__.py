@@ -9,8 +9,11 @@
     lab.save(model, "repurchase", …)              # the model it offers, or a table
     lab.run("repurchase")                         # runs a script and records all of the above in MLflow
 
-Any Python script below the experiments folder is an experiment. Importing this imports nothing heavy.
+Any Python script, notebook or R script below the experiments folder is an experiment. Importing this imports nothing
+heavy.
 """
+
+from typing import TYPE_CHECKING
 
 from ds_pipelines.lab.notes import figure, metric, param, verdict
 from ds_pipelines.lab.request import request
@@ -18,4 +21,14 @@ from ds_pipelines.lab.run import Ran, run
 from ds_pipelines.lab.save import save
 from ds_pipelines.lab.table import table
 
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
 __all__ = ["Ran", "figure", "metric", "param", "request", "run", "save", "table", "verdict"]
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """`%load_ext ds_pipelines.lab`: the cell magic `%%experiment`."""
+    from ds_pipelines.lab.magics import register
+
+    register(shell)

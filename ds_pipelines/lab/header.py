@@ -3,8 +3,8 @@
 What belongs here: the header's form, its keys, and which values they may have. What does not: finding files
 (scripts.py), or keeping an experiment within its limits.
 
-A header is optional, and TOML in comments as in PEP 723; in a notebook it stands in the first code cell, or under the key
-`experiment` of the notebook's metadata:
+A header is optional, and TOML in comments as in PEP 723; in a notebook it stands in the first code cell, or under the
+key `experiment` of the notebook's metadata:
 
     # /// experiment
     # owner = "team:marketing"

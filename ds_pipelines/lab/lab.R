@@ -27,9 +27,8 @@ lab_table <- function(name, since = NULL, until = NULL, as_of = NULL, columns = 
 }
 
 lab_metric <- function(name, value) {
-  stopifnot(is.character(name), length(name) == 1L, is.numeric(value), length(value) == 1L, is.finite(value))
-  cat(sprintf("%s\t%s\n", name, format(value, digits = 17)), file = Sys.getenv("DS_R_METRICS"), append = TRUE)
-  cat(sprintf("%s = %.6g\n", name, value))
+  stopifnot(is.character(name), length(name) == 1L, !grepl("[\t\n]", name), is.numeric(value), length(value) == 1L, is.finite(value))
+  cat(sprintf("\036lab_metric\t%s\t%s\n", name, format(value, digits = 17)))
   invisible(value)
 }
 

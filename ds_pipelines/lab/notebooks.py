@@ -101,7 +101,8 @@ def _shell(kind: Any, path: Path) -> Iterator[Any]:
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
-    shell = kind(config=config, user_ns={"__name__": "__main__"})
+    kind.clear_instance()
+    shell = kind.instance(config=config, user_ns={"__name__": "__main__"})  # the one that `display` looks for
     # Drawing is the same everywhere: no window opens, and pyplot's figures are kept below.
     shell.enable_gui, shell.enable_matplotlib = _silent, _no_window
     shell.showtraceback = _silent

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 KEPT = ("plots", "environment")
 """Folders of artifacts into which run.R writes."""
+METRIC = "\x1elab_metric\t"
+"""How a line begins by which `lab_metric` in lab.R speaks to us."""
 FAILED_LINE = "environment/r-failed-line.txt"
 
 
@@ -42,37 +44,46 @@ def execute(path: Path, notes: Notes) -> None:
     if rscript is None:
         raise MissingRError(clean(path.name))
     with tempfile.TemporaryDirectory(prefix="ds-r-") as folder:
-        tables, metrics = Path(folder) / "tables", Path(folder) / "metrics"
-        variables = environment(DS_TABLE_LOG=str(tables), DS_R_METRICS=str(metrics), PATH=search_path())
+        tables = _Tables(Path(folder) / "tables")
+        variables = environment(DS_TABLE_LOG=str(tables.log), PATH=search_path())
         arguments = [str(HERE / "run.R"), str(path), str(notes.folder.absolute()), str(HERE / "lab.R")]
-        code = _run([rscript, "--no-save", "--no-restore", "--no-init-file", *arguments], variables)
-        _take(tables, metrics)
+        code = _run([rscript, "--no-save", "--no-restore", "--no-init-file", *arguments], variables, tables)
     line = _failed_line(notes)
     _keep(notes)
     if code != 0:
         raise RFailedError(clean(path.name), line, code)
 
 
-def _run(command: list[str], variables: Mapping[str, str]) -> int:
+class _Tables:
+    """What `ds-pipelines table` tells that the script read: noted as soon as anything else is heard of it."""
+
+    def __init__(self, log: Path) -> None:
+        self.log, self._taken = log, 0
+
+    def take(self) -> None:
+        """Notes what is new."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        if len(lines) > self._taken:
+            note([RunInput.model_validate_json(line) for line in lines[self._taken :]])
+            self._taken = len(lines)
+
+
+def _run(command: list[str], variables: Mapping[str, str], tables: _Tables) -> int:
     """R's exit status; what it says goes where this process' own words go, as it comes."""
     with subprocess.Popen(
         command, env=variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors="replace",
     ) as process:  # fmt: skip
         for line in process.stdout or ():
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            tables.take()
+            if line.startswith(METRIC):
+                _, name, value = line.rstrip("\n").split("\t")
+                metric(name, float(value))
+            else:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+    tables.take()
     return process.returncode
-
-
-def _take(tables: Path, metrics: Path) -> None:
-    """What the script read and noted, also if it failed."""
-    if tables.exists():
-        note([RunInput.model_validate_json(line) for line in tables.read_text().splitlines()])
-    if metrics.exists():
-        for line in metrics.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.rpartition("\t")
-            metric(name, float(value))
 
 
 def _failed_line(notes: Notes) -> int | None:
