@@ -6,6 +6,8 @@ how one is executed within R (run.R).
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -45,13 +47,28 @@ def execute(path: Path, notes: Notes) -> None:
         raise MissingRError(clean(path.name))
     with tempfile.TemporaryDirectory(prefix="ds-r-") as folder:
         tables = _Tables(Path(folder) / "tables")
-        variables = environment(DS_TABLE_LOG=str(tables.log), PATH=search_path())
+        variables = environment(DS_TABLE_LOG=str(tables.log))
+        variables["PATH"] = os.pathsep.join([str(_command(Path(folder) / "bin", variables)), search_path()])
         arguments = [str(HERE / "run.R"), str(path), str(notes.folder.absolute()), str(HERE / "lab.R")]
         code = _run([rscript, "--no-save", "--no-restore", "--no-init-file", *arguments], variables, tables)
     line = _failed_line(notes)
     _keep(notes)
     if code != 0:
         raise RFailedError(clean(path.name), line, code)
+
+
+def _command(folder: Path, variables: Mapping[str, str]) -> Path:
+    """A folder with the command `ds-pipelines` for R, which lets what it starts look for libraries beside its own.
+
+    A Python that finds there another's library does not start, or worse.
+    """
+    before = variables.get("LD_LIBRARY_PATH")
+    libraries = "unset LD_LIBRARY_PATH" if before is None else f"export LD_LIBRARY_PATH={shlex.quote(before)}"
+    folder.mkdir()
+    program = folder / "ds-pipelines"
+    program.write_text(f'#!/bin/sh\n{libraries}\nexec {shlex.quote(sys.executable)} -m ds_pipelines.cli "$@"\n')
+    program.chmod(0o700)
+    return folder
 
 
 class _Tables:
