@@ -15,6 +15,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 import traceback
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any, TextIO
@@ -101,23 +102,24 @@ def _shell(kind: Any, path: Path) -> Iterator[Any]:
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
-    kind.clear_instance()
-    shell = kind.instance(config=config, user_ns={"__name__": "__main__"})  # the one that `display` looks for
-    # Drawing is the same everywhere: no window opens, and pyplot's figures are kept below.
-    shell.enable_gui, shell.enable_matplotlib = _silent, _no_window
-    shell.showtraceback = _silent
-    shell.showsyntaxerror = _silent
     before, main = list(sys.path), sys.modules.get("__main__")
-    sys.path.insert(0, os.fspath(path.parent))
-    try:
-        yield shell
-    finally:
-        sys.path[:] = before
-        if main is not None:
-            sys.modules["__main__"] = main
-        atexit.unregister(shell.atexit_operations)
-        shell.atexit_operations()
-        kind.clear_instance()
+    kind.clear_instance()
+    with tempfile.TemporaryDirectory(prefix="ds-ipython-") as folder:
+        # As the one instance, which `display` looks for.
+        shell = kind.instance(config=config, ipython_dir=folder, user_ns={"__name__": "__main__"})
+        # Drawing is the same everywhere: no window opens, and pyplot's figures are kept below.
+        shell.enable_gui, shell.enable_matplotlib = _silent, _no_window
+        shell.showtraceback = shell.showsyntaxerror = _silent
+        sys.path.insert(0, os.fspath(path.parent))
+        try:
+            yield shell
+        finally:
+            sys.path[:] = before
+            if main is not None:
+                sys.modules["__main__"] = main
+            atexit.unregister(shell.atexit_operations)
+            shell.atexit_operations()
+            kind.clear_instance()
 
 
 def _silent(*_: Any, **__: Any) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytest.importorskip("jupyterlab", reason="the extra `jupyter` is not installed")
 SECONDS = 60
-ASK = "print('ready:', lab.table.__name__, '%%experiment' in str(get_ipython().magics_manager.lsmagic()))"
+ASK = "print('ready:', lab.table.__name__, 'experiment' in get_ipython().magics_manager.magics['cell'])"
 
 
 @pytest.fixture(scope="module")
