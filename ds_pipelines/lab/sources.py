@@ -67,7 +67,7 @@ def read(path: Path, kind: Kind, changed: int, size: int) -> Source:  # noqa: AR
         return _READERS[kind](path.read_bytes())
     except DsPipelinesError as error:
         return Source(problem=str(error))
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return Source(problem=f"it cannot be read: {type(error).__name__}")
 
 
@@ -97,9 +97,12 @@ def _tree(code: bytes | str) -> ast.Module:
 
 
 def _decoded(content: bytes) -> str:
-    """Python's text in the encoding that it states, which parsing has proved."""
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-    return content.decode(encoding)
+    """Python's text in the encoding that it states; some bytes that parse are refused by the tokenizer all the same."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return content.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError):
+        return content.decode(errors="replace")
 
 
 def _notebook(content: bytes) -> Source:
