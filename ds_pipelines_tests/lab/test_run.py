@@ -232,7 +232,6 @@ def test_an_error_of_ours_keeps_its_words(bench: Settings) -> None:
 def test_a_script_that_is_not_python_is_refused_with_its_line(bench: Settings) -> None:
     with pytest.raises(BrokenScriptError, match=r"broken\.py cannot be run: line 2 is not Python"):
         lab.run(write(bench, "x = 1\ny = (\n", "broken"), settings=bench)
-    assert latest(bench, "broken").info.status == "FAILED"
 
 
 @pytest.mark.parametrize(("leaving", "succeeds"), [("sys.exit()", True), ("sys.exit(0)", True), ("sys.exit(3)", False)])
