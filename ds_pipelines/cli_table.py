@@ -42,6 +42,9 @@ def table(
         bool, typer.Option("--exact", help="CSV for programs: no mark for Excel, and formulas as they are.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Write beside it, as JSON, which snapshots it holds and what their columns are.")
+    ] = None,
 ) -> None:
     """Write an extract to a file, or say what there is of it; without a name, list the tables.
 
@@ -55,7 +58,8 @@ def table(
         require_writable(to, force=force)
     names = None if columns is None else [each.strip() for each in columns.split(",")]
     question = asking(name or "", since=since, until=until, as_of=as_of, columns=names)
-    with connect(load_settings()) as gateway:
+    settings = load_settings()
+    with connect(settings) as gateway:
         if name is None:
             _list_tables(gateway)
             return
@@ -64,6 +68,7 @@ def table(
             return
         selection, files = obtain(gateway, name, question)
     _tell(write(name, scan(files, selection), to, exact=exact, force=force))
+    _record(selection, manifest, settings.table_log)
 
 
 @requests.command("list")
@@ -163,6 +168,20 @@ def _show(request: "RequestStatus") -> None:
     for word, at in (("started", request.started_at), ("ended", request.finished_at)):
         if at is not None:
             typer.echo(f"{word} at {at:%Y-%m-%d %H:%M %Z}")
+
+
+def _record(selection: "Selection", manifest: Path | None, log: Path | None) -> None:
+    """What was read, for who asked for its manifest and for the run in which this command was called."""
+    from pydantic import TypeAdapter
+
+    from ds_pipelines.evidence import RunInput, SnapshotManifest
+
+    if manifest is not None:
+        manifest.write_bytes(TypeAdapter(tuple[SnapshotManifest, ...]).dump_json(selection.manifests))
+    if log is not None:
+        read = [RunInput(table=each.table, day=each.day, digest=each.digest) for each in selection.manifests]
+        with log.open("a") as file:
+            file.writelines(f"{each.model_dump_json()}\n" for each in read)
 
 
 def _tell(written: "Written") -> None:

@@ -9,6 +9,7 @@ sample's days), the defaults below.
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -138,6 +139,7 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(5000, description="MLflow's pages and tracking API.", ge=1, le=65535)
     exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
     production_port: int = Field(4267, description="Code server of the location production.", ge=1, le=65535)
+    jupyter_port: int = Field(4288, description="JupyterLab, where the extra `jupyter` is installed.", ge=1, le=65535)
     gateway_address: str | None = Field(None, description="URL of the gateway, if it runs elsewhere.")
     gateway_certificate: Path | None = Field(
         None, description="Certificate chain (PEM) with which the gateway serves https; needs the key, too."
@@ -169,6 +171,10 @@ class Settings(BaseSettings):
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
     releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
     experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")
+
+    table_log: Path | None = Field(
+        None, description="File to which `ds-pipelines table` adds what it read; set by the runs of R scripts."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -366,6 +372,11 @@ def scrubbed_environment(**extra: str) -> dict[str, str]:
     """As `environment`, without any variable that holds a database URL: what the exploration side is started with."""
     hidden = {f"DS_{name.upper()}" for name in DATABASE_SETTINGS} - {"DS_DAGSTER_URL"}
     return {name: value for name, value in environment(**extra).items() if name not in hidden}
+
+
+def search_path() -> str:
+    """Where programs are looked for, ours first: of the environment of this Python, which need not be active."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def adopt_environment(**variables: str) -> None:

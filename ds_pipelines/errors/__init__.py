@@ -19,4 +19,5 @@ from ds_pipelines.errors.release import *  # noqa: F403 — every class of the m
 from ds_pipelines.errors.running import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.sample import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.scoring import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.scripts import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.snapshots import *  # noqa: F403 — every class of the module is meant

@@ -60,7 +60,7 @@ class UnknownExperimentError(DsPipelinesError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(
             f"There is no experiment {name!r}: expected a script's path, or one of {listing(known) or 'none yet'}. "
-            "An experiment is any Python script below DS_EXPERIMENTS whose name does not begin with _ or a dot."
+            "An experiment is any .py, .ipynb or .R file below DS_EXPERIMENTS, unless its name begins with _ or a dot."
         )
 
 

@@ -10,6 +10,7 @@ from ds_pipelines.evidence.extracts import ResidualRisk as ResidualRisk
 from ds_pipelines.evidence.extracts import SnapshotManifest as SnapshotManifest
 from ds_pipelines.evidence.extracts import SpellingRecall as SpellingRecall
 from ds_pipelines.evidence.extracts import Withheld as Withheld
+from ds_pipelines.evidence.runs import DUMMY as DUMMY
 from ds_pipelines.evidence.runs import Code as Code
 from ds_pipelines.evidence.runs import Feature as Feature
 from ds_pipelines.evidence.runs import Limits as Limits

@@ -7,13 +7,21 @@ from pydantic import AwareDatetime, Field
 
 from ds_pipelines.evidence.base import Record
 
+DUMMY = "dummy"
+"""In place of a snapshot's digest: the rows were made up."""
+
 
 class RunInput(Record):
-    """One snapshot that a run read."""
+    """One snapshot that a run read, or a dummy of a table."""
 
     table: str
     day: date
-    digest: str
+    digest: str = Field(description="The snapshot's; `dummy` if the rows were made up")
+
+    @property
+    def made_up(self) -> bool:
+        """Whether nothing can be learned from it."""
+        return self.digest == DUMMY
 
 
 class Feature(Record):

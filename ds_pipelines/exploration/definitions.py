@@ -5,6 +5,7 @@ import warnings
 import dagster as dg
 
 from ds_pipelines.exploration.experiment_assets import experiment_assets
+from ds_pipelines.exploration.schedules import experiment_schedules
 from ds_pipelines.exploration.tables import extract_specs, table_assets
 from ds_pipelines.settings import load_settings
 
@@ -32,5 +33,6 @@ defs = dg.Definitions(
             tags={"dagster/max_runtime": "3600"},
         ),
     ],
+    schedules=experiment_schedules(SETTINGS),
     executor=dg.in_process_executor,
 )

@@ -16,13 +16,17 @@ import dagster as dg
 
 from ds_pipelines.exploration.tables import USER, known_tables
 from ds_pipelines.lab.scripts import Script, discover
+from ds_pipelines.lab.sources import clean
 from ds_pipelines.settings import Settings, load_settings
+
+KINDS = {"python": {"python"}, "notebook": {"python", "jupyter"}, "r": {"r"}}
+"""What Dagster's pages show of a kind of script."""
 
 
 def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """One asset a script: `experiments/<name>`, downstream of the tables that it asks for."""
     tables = known_tables(settings)
-    return [_experiment_asset(script, tables) for script in discover(settings.experiments)]
+    return [_experiment_asset(script, tables) for script in discover(settings.experiments, settings)]
 
 
 def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefinition:
@@ -30,10 +34,10 @@ def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefini
         key=["experiments", script.name],
         deps=[dg.AssetDep(["lab", table]) for table in script.tables if table in tables],
         description=script.description if script.problem is None else f"Cannot run: {script.problem}",
-        owners=["team:data-science"],
+        owners=[script.header.owner or "team:data-science"],
         group_name="experiments",
-        kinds={"python", "mlflow"},
-        metadata={"script": dg.MetadataValue.path(str(script.path))},
+        kinds={*KINDS[script.kind], "mlflow"},
+        metadata={"script": dg.MetadataValue.path(clean(str(script.path)))},
         tags={"dagster/max_runtime": "7200"},
     )
     def experiment(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:

@@ -11,8 +11,8 @@
     lab.save(model, "repurchase", …)              # the model it offers, or a table
     lab.run("repurchase")                         # runs a script and records all of the above in MLflow
 
-Any Python script below the experiments folder is an experiment. Importing this imports nothing heavy: each name is
-looked up when it is first used, so that a script pays for what it uses and no more.
+Any Python script, notebook or R script below the experiments folder is an experiment. Importing this imports nothing
+heavy: each name is looked up when it is first used, so that a script pays for what it uses and no more.
 """
 
 import sys
@@ -21,6 +21,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from ds_pipelines.lab.forecast import Forecast, forecast
     from ds_pipelines.lab.notes import figure, metric, param, progress, verdict
     from ds_pipelines.lab.request import request
@@ -50,6 +52,13 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     return value
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """`%load_ext ds_pipelines.lab`: the cell magic `%%experiment`."""
+    from ds_pipelines.lab.magics import register
+
+    register(shell)
 
 
 class _Lab(ModuleType):

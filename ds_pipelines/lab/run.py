@@ -95,6 +95,7 @@ def run(
 
     Raises:
         UnknownExperimentError: there is no such script.
+        BrokenScriptError: it cannot be run as it stands; it has not been run.
         UnusableParameterError: a parameter is not one that the script asks for.
         ExperimentFailedError: the script raised; what it had noted is kept in a failed run.
         RunCappedError: it met a limit; what it had noted is kept.
@@ -102,7 +103,8 @@ def run(
     """
     quiet_libraries()
     settings = settings or load_settings()
-    found = find(script, settings.experiments)
+    found = find(script, settings.experiments, settings)
+    found.require_sound()
     asked_by = Orchestration(dagster_run, "") if isinstance(dagster_run, str) else dagster_run
     with spool.opened(settings) as layout:
         task = _prepare(layout, found, settings, parameters=parameters or {}, asked_by=asked_by, user=user)

@@ -74,6 +74,7 @@ def table(
     as_of: str | date | None = None,
     columns: Sequence[str] | None = None,
     as_: Literal["polars"] = "polars",
+    dummy: int | None = None,
 ) -> pl.LazyFrame: ...
 
 
@@ -86,6 +87,7 @@ def table(
     as_of: str | date | None = None,
     columns: Sequence[str] | None = None,
     as_: Literal["pandas"],
+    dummy: int | None = None,
 ) -> pd.DataFrame: ...
 
 
@@ -97,6 +99,7 @@ def table(
     as_of: str | date | None = None,
     columns: Sequence[str] | None = None,
     as_: Literal["polars", "pandas"] = "polars",
+    dummy: int | None = None,
 ) -> pl.LazyFrame | pd.DataFrame:
     """An extract, from the local cache as far as it is there, else through the gateway.
 
@@ -110,6 +113,8 @@ def table(
         columns: Which columns, in this order; None gives all that the privacy policy lets through.
         as_: "polars" for a LazyFrame, which reads nothing until collected; "pandas" for a DataFrame, read at once, with
             decimals as float64.
+        dummy: So many made-up rows of the table's shape instead, spread over the days; of the extract only the columns
+            are asked. The run's record says so, and nothing can be released on them.
 
     Returns:
         One row per row of the table; within a day in the order of publication.
@@ -121,6 +126,7 @@ def table(
         UnknownColumnError: a column that does not exist, or that the policy withholds.
         MixedExtractError: days whose columns or pseudonyms do not fit together.
         TableArgumentError: bounds that this table cannot have, or that are no days.
+        DummyError: no such number of rows can be made up.
         MissingSecretError: there is no usable token for the gateway.
         DiskFullError: the cache's disk has no space for what is missing.
         ForgedSnapshotError, UnknownSnapshotError: the gateway's file is not the published one, or is gone.
@@ -130,9 +136,14 @@ def table(
         raise TableArgumentError(name, "as_", "'polars' or 'pandas'")
     question = asking(name, since=since, until=until, as_of=as_of, columns=columns)
     with connect(load_settings()) as gateway:
-        selection, files = obtain(gateway, name, question)
-    _note(selection.manifests)
-    frame = scan(files, selection)
+        if dummy is None:
+            selection, files = obtain(gateway, name, question)
+            frame = scan(files, selection)
+            _note(selection.manifests)
+        else:
+            from ds_pipelines.lab.dummy import read
+
+            frame = read(gateway, name, question, dummy)
     return frame if as_ == "polars" else frame.with_columns(cs.decimal().cast(pl.Float64)).collect().to_pandas()
 
 
@@ -186,7 +197,7 @@ def select(gateway: Gateway, name: str, question: Question) -> Selection:
 
     def chosen(published: list[SnapshotManifest]) -> Selection:
         manifests = _chosen(published, since=question.since, until=question.until, as_of=question.as_of)
-        wanted = _wanted(manifests[-1], question.columns)
+        wanted = wanted_columns(manifests[-1], question.columns)
         _require_agreement(manifests, None if question.columns is None else wanted)
         return Selection(tuple(manifests), tuple(wanted))
 
@@ -293,7 +304,7 @@ def _days(published: Sequence[SnapshotManifest], since: date | None, until: date
     return [by_day[day] for day in asked]
 
 
-def _wanted(manifest: SnapshotManifest, columns: Sequence[str] | None) -> list[str]:
+def wanted_columns(manifest: SnapshotManifest, columns: Sequence[str] | None) -> list[str]:
     """The columns to read, in order, all of them known to exist."""
     available = [column.name for column in manifest.columns]
     if columns is None:
@@ -331,8 +342,12 @@ def _meaning(manifest: SnapshotManifest, columns: Sequence[str] | None) -> dict[
 
 
 def _note(chosen: Sequence[SnapshotManifest]) -> None:
+    note([RunInput(table=manifest.table, day=manifest.day, digest=manifest.digest) for manifest in chosen])
+
+
+def note(read: Sequence[RunInput]) -> None:
+    """Notes what was read, for the run in which it is, and for whoever collects it with `reading`."""
     inputs, notes = _reading.get(), current()
-    read = [RunInput(table=manifest.table, day=manifest.day, digest=manifest.digest) for manifest in chosen]
     if notes is not None:
         notes.read(read)
     if inputs is not None:

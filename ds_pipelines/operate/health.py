@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ds_pipelines.operate import jupyter
 from ds_pipelines.operate.services import SERVICES, Service
 
 if TYPE_CHECKING:
@@ -36,9 +37,13 @@ def probe_all(settings: Settings) -> list[Health]:
 
 
 def probe_service(name: str, settings: Settings) -> str | None:
-    """What is wrong with a service that answers over HTTP by itself, the gateway or MLflow; None if it is well."""
-    base = {"gateway": settings.gateway_base, "mlflow": settings.tracking_base}[name]
-    return _get(f"{base}/health", settings.gateway_certificate if name == "gateway" else None)
+    """What is wrong with a service that answers over HTTP by itself; None if it is well."""
+    url = {
+        "gateway": f"{settings.gateway_base}/health",
+        "mlflow": f"{settings.tracking_base}/health",
+        "jupyter": f"http://{settings.host}:{settings.jupyter_port}/api",  # its version, which it tells everybody
+    }[name]
+    return _get(url, settings.gateway_certificate if name == "gateway" else None)
 
 
 def _probe(service: Service, settings: Settings, graph: dict[str, object] | str) -> Health:
@@ -47,6 +52,7 @@ def _probe(service: Service, settings: Settings, graph: dict[str, object] | str)
         "gateway": (lambda: probe_service("gateway", settings), f"{settings.gateway_base}/docs"),
         "mlflow": (lambda: probe_service("mlflow", settings), settings.tracking_base),
         "daemon": (lambda: _daemon_problem(graph), ""),
+        "jupyter": (lambda: probe_service("jupyter", settings), jupyter.address(settings)),
     }
     probe, address = probes.get(service.name, (lambda: _location_problem(graph, service.name), ""))
     return Health(service, probe(), address)

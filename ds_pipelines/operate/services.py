@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ds_pipelines import postgres
 from ds_pipelines.errors import DsPipelinesError, PortTakenError
+from ds_pipelines.operate import jupyter
 from ds_pipelines.settings import PROJECT, Settings, environment, scrubbed_environment
 
 if TYPE_CHECKING:
@@ -157,7 +158,11 @@ SERVICES: dict[str, Service] = {
         Service("gateway", "gateway", _gateway, lambda settings: settings.gateway_port, "DS_GATEWAY_PORT"),
         Service("mlflow", "MLflow", _mlflow, lambda settings: settings.mlflow_port, "DS_MLFLOW_PORT"),
         Service("daemon", "Dagster's daemon (schedules, queue)", _daemon),
+        Service(
+            "jupyter", "JupyterLab", jupyter.command, lambda settings: settings.jupyter_port, "DS_JUPYTER_PORT"
+        ),
     )
+    if service.name != "jupyter" or jupyter.installed()
 }  # fmt: skip
 """In the order in which they start."""
 

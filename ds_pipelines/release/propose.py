@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from ds_pipelines.errors import ProposalRefusedError
+from ds_pipelines.errors import ProposalRefusedError, listing
 from ds_pipelines.evidence import ModelCard, ModelFile, Record, RunInput, RunRecord, Verdict
 from ds_pipelines.release import manifest as manifests
 from ds_pipelines.release.manifest import (
@@ -59,7 +59,8 @@ def propose(run_id: str, job: ScoringJob, settings: Settings, *, owner: str | No
         The manifest's path, to be committed and reviewed.
 
     Raises:
-        ProposalRefusedError: the run has no verdict or another than *signal*, no model, or one for another entity.
+        ProposalRefusedError: the run has no verdict or another than *signal*, no model, one for another entity, or
+            made-up rows among its inputs.
         UnsafeModelError: the model's file is not what its card says.
     """
     if job.entity is None:
@@ -75,6 +76,8 @@ def propose(run_id: str, job: ScoringJob, settings: Settings, *, owner: str | No
                 run_id, f"a model of {job.entity}, which job {job.name} scores, not {card.entity}"
             )
         ran = run.record("evidence/run.json", RunRecord, "its own record")
+        if made_up := {each.table for each in ran.inputs if each.made_up}:
+            raise ProposalRefusedError(run_id, f"rows of extracts, not a dummy of {listing(made_up)}")
 
         # Of the model's folder only what is loaded: the rest is MLflow's own, and differs from run to run.
         file = MODEL_FILE[card.format]

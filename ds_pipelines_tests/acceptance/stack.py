@@ -35,7 +35,7 @@ PATIENCE_SECONDS = 200
 STOP_SECONDS = 60
 SUPERVISED_AS = "SUPERVISOR_PROCESS_NAME"
 """Set by supervisord for a service, and inherited by what it starts."""
-PORTS = ("webserver_port", "gateway_port", "mlflow_port", "exploration_port", "production_port")
+PORTS = ("webserver_port", "gateway_port", "mlflow_port", "exploration_port", "production_port", "jupyter_port")
 URL_VARIABLES = {f"DS_{name.upper()}" for name in DATABASE_SETTINGS}
 
 

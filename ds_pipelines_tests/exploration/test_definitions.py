@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ds_pipelines import postgres
 from ds_pipelines.exploration.tables import SHOP as TABLES
 from ds_pipelines.extract import policy
 from ds_pipelines.extract.publish import extract_day, extract_state
+from ds_pipelines.lab.header import checked
 from ds_pipelines.snapshots.store import SnapshotStore
 from ds_pipelines_tests.gateway.scenario import free_port, serving
 from ds_pipelines_tests.locations import defined, facts, load, materializable, reason, run, version
@@ -123,3 +125,67 @@ def test_materializing_a_broken_script_fails_with_the_reason(with_a_broken_scrip
     assert not result.success
     assert "broken.py" in reason(result)
     assert "line 3" in reason(result)
+
+
+# ---------------------------------------------------------------- files of any kind
+
+HEADED = """# /// experiment
+# owner = "ada@example.com"
+# schedule = "0 6 * * 1"
+# ///
+"""
+NOTEBOOK = '{"nbformat": 4, "metadata": {}, "cells": [{"cell_type": "markdown", "source": "Who leaves?"}]}'
+
+
+@pytest.fixture
+def dropped_in(served: Settings, tmp_path: Path) -> Settings:
+    """Files as people leave them."""
+    folder = tmp_path / "an other repository"
+    for name, text in {
+        "deep/er/count.py": HEADED + GOOD, "leavers.ipynb": NOTEBOOK, "2025 größe.R": "# How?\nlab_table('orders')\n",
+        "greedy.py": '# /// experiment\n# memory = "900 TiB"\n# schedule = "0 6 * * *"\n# ///\n', "empty.py": "",
+        "broken.ipynb": "{", "x" * 240 + ".py": GOOD,
+    }.items():  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / os.fsdecode(b"caf\xe9.py")).write_bytes(b"'\xe9'\n")
+    tracking = postgres.sqlalchemy_url(postgres.url("mlflow", served))
+    return served.model_copy(update={"experiments": folder, "tracking_address": tracking})
+
+
+def test_files_of_any_kind_and_name_are_assets(dropped_in: Settings) -> None:
+    specs = defined(load("exploration", dropped_in))
+    found = {key.removeprefix("experiments/"): spec for key, spec in specs.items() if key.startswith("experiments/")}
+    assert len(found) == 8
+    assert found["leavers"].description == "Who leaves?"
+    assert set(found["leavers"].kinds) == {"python", "jupyter", "mlflow"}
+    assert set(found["2025_grosse"].kinds) == {"r", "mlflow"}
+    assert upstream(found["2025_grosse"]) == {"lab/orders"}
+    assert list(found["count"].owners) == ["ada@example.com"]
+    assert "is not a notebook" in str(found["broken"].description)
+    assert "'memory' of its header asks for" in str(found["greedy"].description)
+
+
+def test_the_schedule_of_a_header_is_dagster_s_and_a_file_that_cannot_run_has_none(dropped_in: Settings) -> None:
+    (schedule,) = load("exploration", dropped_in).schedules or ()
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert (schedule.name, schedule.cron_schedule) == ("experiment_count", "0 6 * * 1")
+    assert schedule.execution_timezone == dropped_in.zone
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+@pytest.mark.parametrize(("name", "said"), [("greedy", "this environment gives"), ("broken", "is not a notebook")])
+def test_materializing_a_file_that_cannot_run_fails_with_the_reason(dropped_in: Settings, name: str, said: str) -> None:
+    result = run(load("exploration", dropped_in), "all_experiments", f"experiments/{name}", dropped_in)
+    assert not result.success
+    assert said in reason(result)
+
+
+def test_a_script_from_another_repository_is_materialized(dropped_in: Settings) -> None:
+    assert run(load("exploration", dropped_in), "all_experiments", "experiments/count", dropped_in).success
+
+
+def test_every_schedule_that_a_header_may_ask_for_is_one_to_dagster() -> None:
+    for cron in ("* * * * *", "0 6 * * 1", "*/15 8-18 * * 1-5", "0 0 1,15 */3 *", "5 0-23/2 29 2 *", "59 23 31 12 6"):
+        assert checked({"schedule": cron}, {}, "").schedule == cron
+        dg.ScheduleDefinition(job_name="any", cron_schedule=cron)

@@ -118,9 +118,10 @@ class Runs:
         return self.run("skops", "model.skops", skops.io.dumps(pipeline), scores, **changes)
 
     def run(
-        self, form: Any, name: str, content: bytes, scores: Any, *, answer: Any = "signal", predictions: Any = None
-    ) -> str:
-        """A run with these files; `answer` None leaves out the verdict, `predictions` replaces what was held out."""
+        self, form: Any, name: str, content: bytes, scores: Any, *, answer: Any = "signal", predictions: Any = None,
+        inputs: tuple[RunInput, ...] | None = None,
+    ) -> str:  # fmt: skip
+        """A run with these files; `answer` None leaves out the verdict, others replace what was held out or read."""
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=self.settings.tracking_base)
@@ -135,7 +136,7 @@ class Runs:
             f"model/{name}": content,
             "model/MLmodel": f"run_id: {run_id}\n".encode(),
             "evidence/model.json": self.card(form, name, content, run_id).model_dump_json().encode(),
-            "evidence/run.json": self.record(run_id).model_dump_json().encode(),
+            "evidence/run.json": self.record(run_id, inputs).model_dump_json().encode(),
         }
         if answer is not None:
             files["evidence/verdict.json"] = verdict(answer).model_dump_json().encode()
@@ -166,13 +167,13 @@ class Runs:
             predictions="evidence/predictions.parquet",
         )
 
-    def record(self, run_id: str) -> RunRecord:
+    def record(self, run_id: str, inputs: tuple[RunInput, ...] | None = None) -> RunRecord:
         return RunRecord(
             run_id=run_id,
             experiment="repurchase",
             script="repurchase.py",
             code_digest="0" * 64,
-            inputs=self.experiment.inputs,
+            inputs=inputs or self.experiment.inputs,
             parameters={},
             metrics={},
             verdict="signal",

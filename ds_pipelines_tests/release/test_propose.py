@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from ds_pipelines.errors import NothingProposedError, ProposalRefusedError
+from ds_pipelines.evidence import DUMMY, RunInput
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.release import manifest as manifests
 from ds_pipelines.release.propose import propose, propose_computation
@@ -86,6 +88,13 @@ def test_a_run_without_signal_is_not_offered(answer: str, runs: Runs, tracked: S
 def test_a_run_without_verdict_is_not_offered(runs: Runs, tracked: Settings) -> None:
     run_id = runs.lightgbm(answer=None)
     with pytest.raises(ProposalRefusedError, match="expected a verdict"):
+        propose(run_id, REPURCHASE, tracked)
+
+
+def test_a_run_on_made_up_rows_is_not_offered(runs: Runs, tracked: Settings) -> None:
+    made_up = RunInput(table="customers", day=date(2025, 5, 1), digest=DUMMY)
+    run_id = runs.lightgbm(inputs=(*runs.experiment.inputs, made_up))
+    with pytest.raises(ProposalRefusedError, match="rows of extracts, not a dummy of customers"):
         propose(run_id, REPURCHASE, tracked)
 
 
