@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ds_pipelines import cli_table
+from ds_pipelines import cli_review, cli_table
 from ds_pipelines.cli_extract import extract
 from ds_pipelines.cli_policy import policy
 from ds_pipelines.errors import DsPipelinesError
@@ -27,6 +27,7 @@ release = typer.Typer(help="Offer what works to production, and take it in by it
 app.add_typer(release, name="release")
 app.command("table")(cli_table.table)
 app.add_typer(cli_table.requests, name="requests")
+app.command("review")(cli_review.review)
 app.add_typer(extract, name="extract")
 app.add_typer(policy, name="policy")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)

@@ -18,3 +18,4 @@ from ds_pipelines.errors.release import *  # noqa: F403 — every class of the m
 from ds_pipelines.errors.sample import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.scoring import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.snapshots import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.verdicts import *  # noqa: F403 — every class of the module is meant

@@ -33,7 +33,8 @@ class FamilyResult(Record):
     log_loss: float | None = None
     brier: float | None = Field(None, description="Brier score; of a regression, the mean squared error")
     skill: float | None = Field(
-        None, description="1 − Brier score / the baseline's; at most 0 when no better than the baseline; R² if regression"
+        None,
+        description="1 − Brier score / the baseline's; at most 0 when no better than the baseline; R² if regression",
     )
     rank_correlation: float | None = Field(None, description="Within blocks: twice the AUC less 1; of a regression")
     ndcg: float | None = Field(None, description="Mean over queries of the NDCG; of a ranking")
@@ -67,7 +68,9 @@ class Subgroup(Record):
 
     column: str
     value: str
-    rows: int | None = Field(None, description="Hidden where fewer than 10, and where they would follow from the others")
+    rows: int | None = Field(
+        None, description="Hidden where fewer than 10, and where they would follow from the others"
+    )
     auc: float | None = None
     low: float | None = None
     high: float | None = None
@@ -112,6 +115,8 @@ class Verdict(Record):
     subgroups: tuple[Subgroup, ...] = ()
     calibration: tuple[CalibrationBin, ...] = Field((), description="Of the best family; each bin hides no small cell")
     holdout: str | None = Field(None, description="Digest of the held-out labels and entities")
-    look: int | None = Field(None, description="Which look at this holdout it was, the first being 1; None: not counted")
+    look: int | None = Field(
+        None, description="Which look at this holdout it was, the first being 1; None: not counted"
+    )
     assumptions: tuple[str, ...] = Field(description="What the answer rests on, and whether it was checked")
     limits: tuple[str, ...] = Field((), description="What the verdict cannot show, and what looks odd")

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from ds_pipelines.exploration.tables import known_tables
+from ds_pipelines.exploration.verdict_checks import verdict_check_results, verdict_check_specs
 from ds_pipelines.lab.scripts import Script, discover
 from ds_pipelines.settings import Settings, load_settings
 
@@ -22,8 +23,11 @@ def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefinition:
+    checks = verdict_check_specs(["experiments", script.name], script.path)
+
     @dg.asset(
         key=["experiments", script.name],
+        check_specs=checks,
         deps=[dg.AssetDep(["lab", table]) for table in script.tables if table in tables],
         description=script.description if script.problem is None else f"Cannot run: {script.problem}",
         owners=["team:data-science"],
@@ -36,7 +40,7 @@ def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefini
         from ds_pipelines import lab
 
         ran = lab.run(script.path, settings=load_settings(), dagster_run=context.run.run_id)
-        return dg.MaterializeResult(metadata=_metadata(ran))
+        return dg.MaterializeResult(metadata=_metadata(ran), check_results=verdict_check_results(ran.verdict, checks))
 
     return experiment
 

@@ -12,10 +12,11 @@
 Any Python script below the experiments folder is an experiment. Importing this imports nothing heavy.
 """
 
-from ds_pipelines.lab.notes import figure, metric, param, verdict
+from ds_pipelines.lab.notes import figure, metric, param
 from ds_pipelines.lab.request import request
 from ds_pipelines.lab.run import Ran, run
 from ds_pipelines.lab.save import save
 from ds_pipelines.lab.table import table
+from ds_pipelines.lab.verdict import verdict
 
 __all__ = ["Ran", "figure", "metric", "param", "request", "run", "save", "table", "verdict"]

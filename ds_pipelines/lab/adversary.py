@@ -66,7 +66,7 @@ def _some(frame: pl.DataFrame, count: int, rng: np.random.Generator) -> pl.DataF
     return frame[np.sort(rng.choice(frame.height, count, replace=False))]
 
 
-def _fitted(matrix: NDArray[np.float64], side: NDArray[np.float64]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _fitted(matrix: NDArray[np.float64], side: NDArray[np.float64]):  # type: ignore[no-untyped-def]
     import lightgbm
 
     options = {

@@ -45,8 +45,8 @@ def check_giveaway(split: Split, task: Task) -> Check:
     best = max(alone, key=alone.__getitem__)
     if telling:
         words = (
-            f"{listing(telling)}: alone enough to tell the target (the best reaches an AUC of {alone[best]:.3f}). Is it "
-            "known at the moment for which is predicted? If it is, ask about the rows that it does not decide."
+            f"{listing(telling)}: alone enough to tell the target (the best reaches an AUC of {alone[best]:.3f}). "
+            "Is it known at the moment for which is predicted? If it is, ask about the rows that it does not decide."
         )
         return Check(name=NAME, standing="fails", words=words)
     words = f"The best feature alone, {best}, reaches an AUC of {alone[best]:.3f}."
@@ -89,18 +89,24 @@ def _bins(split: Split, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]
     train, test = split.column(name)
     present = train[~np.isnan(train)]
     edges = np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1))) if len(present) else np.empty(0)
-    return tuple(
-        np.where(np.isnan(side), 0, np.searchsorted(edges, side, side="left") + 1) for side in (train, test)
-    )  # type: ignore[return-value]
+    return tuple(np.where(np.isnan(side), 0, np.searchsorted(edges, side, side="left") + 1) for side in (train, test))  # type: ignore[return-value]
+
+
+def _pure(inside: NDArray[np.bool_], rarer: int) -> bool:
+    """Whether these rows are all of the rarer class, and much of it."""
+    return bool(inside.sum() >= max(FEWEST, OF_THE_RARER * rarer) and inside.mean() >= PURE)
 
 
 def _value_gives_away(split: Split, name: str) -> bool:
-    """Whether one value of a feature, or its being missing, holds much of the rarer class and nothing else."""
+    """Whether one value of a feature, or its being missing or not, holds much of the rarer class and nothing else."""
     if split.train_target is None:
         return False
     rarer = split.train_target == float(split.train_target.mean() < 0.5)
     actual = split.test_target == float(split.train_target.mean() < 0.5)
     left, right = split.train[name], split.test[name]
+    present, there = left.is_not_null().to_numpy(), right.is_not_null().to_numpy()
+    if not present.all() and _pure(rarer[present], int(rarer.sum())) and _pure(actual[there], int(actual.sum())):
+        return True
     frame = pl.DataFrame({"value": left, "rarer": rarer})
     counted = frame.group_by("value").agg(pl.len(), hits=pl.col("rarer").sum())
     pure = counted.filter(

@@ -1,29 +1,31 @@
 """Is there a signal at all? The verdict on a target, from held-out rows that are later than the training rows.
 
-What belongs here: the order of judging (validity and leakage, baselines, one max-statistic permutation test, effect size
-with interval, then what explains it) and the rule of the looks. What does not: the rule that makes figures an answer, and
-its words (measured.py); looking for leaks (leaks.py); fitting, splitting, plotting or storing.
+What belongs here: the order of judging (validity and leakage, baselines, one max-statistic permutation test, effect
+size with interval, then what explains it) and the rule of the looks. What does not: the rule that makes figures an
+answer, and its words (measured.py); looking for leaks (leaks.py); fitting, splitting, plotting or storing.
 
 The statistic is the AUC within blocks: of all pairs of rows of the same block (the as-of day, the query) whose targets
-differ, the share in which the one with the higher target has the higher prediction, ties counting half. Days that differ
-only in prevalence therefore make no signal, and the baseline is 0.5 whatever the blocks. For two classes in one block it
-is the ROC AUC; concordance.py says what it is for numbers and for rankings.
+differ, the share in which the one with the higher target has the higher prediction, ties counting half. Days that
+differ only in prevalence therefore make no signal, and the baseline is 0.5 whatever the blocks. For two classes in one
+block it is the ROC AUC; concordance.py says what it is for numbers and for rankings.
 
-The test permutes the held-out targets within blocks, without refitting, and compares the best family's AUC with the best
-of each permutation, so that trying several families earns nothing. It needs independent rows. An entity's labels on
-several days resemble each other: where entities repeat, one row of each, drawn at random, stands for it throughout.
+The test permutes the held-out targets within blocks, without refitting, and compares the best family's AUC with the
+best of each permutation, so that trying several families earns nothing. It needs independent rows. An entity's labels
+on several days resemble each other: where entities repeat, one row of each, drawn at random, stands for it throughout.
 
 The answer, from intervals (DeLong's, on the logit scale) that hold for all families jointly at confidence 1 − level:
 
 - *invalid*: a check of the split failed (leakage), training reaches into the test period, or too few rows compare.
-- *signal*: p ≤ level, the best family's interval lies above 0.5, and its effect (AUC − 0.5) is ≥ `smallest_effect`.
+- *signal*: p ≤ level, and the best family's effect (AUC − 0.5) is ≥ `smallest_effect`. The test is exact: of null data
+  sets the level's share is called so. (The interval, which is not, decides as well where p cannot: see the looks.)
 - *no signal*: p > level, and every family's interval lies below 0.5 + `material_effect`: not just that nothing was
   found, but that an effect of that size is excluded. Were it real, this answer would come less often than the level.
   (Or p ≤ level, and every interval lies below 0.5 + `smallest_effect`: real, but shown to be too small to count.)
 - *undecided*: anything else, with about how many more rows would decide.
 
 The k-th look at the same held-out rows is judged at level / k²: over however many looks, chance is called a signal at
-most 1.65 times as often as the level says. Permutations are added as far as that takes; beyond, the interval decides.
+most 1.65 times as often as the level says. Permutations are added as far as that goes; beyond, the best family's
+interval at that level must lie above 0.5, too.
 
 `material_effect` is 0.10 (six of ten pairs ranked right) so that an answer is within reach. With three families, a
 null target is answered *no signal* in about 97 of 100 cases from 1,500 held-out rows if a fifth of them or more are
@@ -47,12 +49,12 @@ from ds_pipelines.lab.measured import Measured
 from ds_pipelines.lab.simple import learning_curve, simple_baselines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import date
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ds_pipelines.evidence import Check, Task
+    from ds_pipelines.evidence import Task
     from ds_pipelines.lab.split import Split
 
     Floats = NDArray[np.float64]
@@ -67,6 +69,11 @@ MOST_PERMUTATIONS, MOST_CELLS = 20_000, 400_000_000
 STATISTICS = {
     "classification": "max ROC AUC", "regression": "max rank concordance", "ranking": "max pairwise accuracy"
 }  # fmt: skip
+
+TAKEN_FOR_GRANTED = (
+    "The families were chosen before anyone looked at the held-out labels.",
+    "Within a block, rows are exchangeable if the predictions carry nothing about the labels.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,11 @@ def judge(
         "positives": judged.positives,
         "blocks": len(np.unique(judged.blocks)),
         "checks": checks,
-        "assumptions": _assumptions(given, judged, groups, train_ends, test_begins, split),
+        "assumptions": (
+            _order(train_ends, test_begins, split),
+            _entities(len(given.target), len(judged.target), grouped=groups is not None),
+            *TAKEN_FOR_GRANTED,
+        ),
     }
     leaks = [check.words for check in checks if check.standing == "fails"]
     if reasons := [*_crossing(train_ends, test_begins), *leaks, *_too_few(compared)]:
@@ -181,7 +192,9 @@ def judge(
     p, null = permutation_test(compared, permutations, permuting)
     baseline = _baseline(judged, dummy)
     families = tuple(
-        _result(name, i, judged=judged, compared=compared, baseline=baseline, confidence=1 - adjusted / len(predictions))
+        _result(
+            name, i, judged=judged, compared=compared, baseline=baseline, confidence=1 - adjusted / len(predictions)
+        )
         for i, name in enumerate(predictions)
     )
     simple = () if split is None else tuple(simple_baselines(split, compared, rows[comparable], fitting))
@@ -260,34 +273,20 @@ def _too_few(compared: Holdout) -> list[str]:
     ]
 
 
-def _assumptions(
-    given: Holdout,
-    judged: Holdout,
-    groups: ArrayLike | None,
-    train_ends: date | None,
-    test_begins: date | None,
-    split: Split | None,
-) -> Sequence[str]:
-    rows, all_rows = len(judged.target), len(given.target)
-    if groups is None:
-        entities = "Every row is taken as an entity of its own: no groups were given."
-    elif rows == all_rows:
-        entities = "Every row is an entity of its own (checked)."
-    else:
-        entities = (
-            f"{rows:,} of {all_rows:,} rows were judged, one an entity, drawn at random: its rows resemble each other."
-        )
-    order = "The held-out rows lie after all that training saw: no dates were given to check it."
+def _entities(given: int, judged: int, *, grouped: bool) -> str:
+    if not grouped:
+        return "Every row is taken as an entity of its own: no groups were given."
+    if judged == given:
+        return "Every row is an entity of its own (checked)."
+    return f"{judged:,} of {given:,} rows were judged, one an entity, drawn at random: its rows resemble each other."
+
+
+def _order(train_ends: date | None, test_begins: date | None, split: Split | None) -> str:
     if train_ends:
-        order = f"Training ends on {train_ends}, the test begins on {test_begins} (checked)."
-    elif split is not None and split.ordered:
-        order = "Every held-out row is later than every training row (checked)."
-    return (
-        order,
-        entities,
-        "The families were chosen before anyone looked at the held-out labels.",
-        "Within a block, rows are exchangeable if the predictions carry nothing about the labels.",
-    )
+        return f"Training ends on {train_ends}, the test begins on {test_begins} (checked)."
+    if split is not None and split.ordered:
+        return "Every held-out row is later than every training row (checked)."
+    return "The held-out rows lie after all that training saw: no dates were given to check it."
 
 
 def _losses(labels: Floats, probabilities: Floats) -> tuple[float, float]:
@@ -318,15 +317,13 @@ def _result(
             return FamilyResult(**common, log_loss=log_loss, brier=brier, skill=1 - brier / baseline.brier)
         case "regression":
             error = float(np.square(said - judged.target).mean())
-            return FamilyResult(
-                **common, brier=error, skill=1 - error / baseline.brier, rank_correlation=2 * auc - 1
-            )
+            return FamilyResult(**common, brier=error, skill=1 - error / baseline.brier, rank_correlation=2 * auc - 1)
         case _:
             return FamilyResult(**common, ndcg=_ndcg(compared, said[judged.comparable()]))
 
 
 def _ndcg(compared: Holdout, said: Floats) -> float:
-    """Mean over queries; the gain is the relevance above the lowest of the query, ties in the score by the rows' order."""
+    """Mean over queries; a gain is the relevance above the query's lowest, ties in the score go by the rows' order."""
     _, blocks = np.unique(compared.blocks, return_inverse=True)
     lowest = np.full(blocks.max() + 1, np.inf)
     np.minimum.at(lowest, blocks, compared.target)
@@ -336,6 +333,6 @@ def _ndcg(compared: Holdout, said: Floats) -> float:
         order = np.lexsort((-by, blocks))
         starts = np.concatenate([[0], np.cumsum(np.bincount(blocks))[:-1]])
         place = np.arange(len(by)) - starts[blocks[order]]
-        return np.bincount(blocks[order], weights=gain[order] / np.log2(place + 2.0))
+        return np.bincount(blocks[order], weights=gain[order] / np.log2(place + 2.0)).astype(np.float64)
 
     return float((discounted(said) / discounted(gain)).mean())

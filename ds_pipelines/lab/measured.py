@@ -60,7 +60,8 @@ class Measured:
     @property
     def answer(self) -> Answer:
         """Signal, no signal or undecided."""
-        if self.p <= self.level and self.best.low > 0.5 and self.best.auc >= 0.5 + self.smallest:
+        unresolved = 1 - self.confidence < 0.999 * self.level  # permutations cannot show what so many looks ask for
+        if self.p <= self.level and self.best.auc >= 0.5 + self.smallest and (self.best.low > 0.5 or not unresolved):
             return "signal"
         return "no signal" if self.highest.high < self.to_exclude else "undecided"
 
@@ -80,7 +81,7 @@ class Measured:
     def words(self, question: str) -> str:
         """Three sentences that a colleague understands."""
         best, bound, name = self.best, f"{self.highest.high:.3f}", NAMES[self.task]
-        short = "AUC" if self.task == "classification" else name
+        short = "an AUC" if self.task == "classification" else f"a {name}"
         of = "The model" if len(self.families) == 1 else f"The best of {len(self.families)} model families"
         as_good = f"{round(self.p * (1 + self.permutations)) - 1:,} of {self.permutations:,}"
         match self.answer:
@@ -88,24 +89,24 @@ class Measured:
                 lead, end = "there is a signal", self._worth()
             case "no signal" if self.p <= self.level:
                 lead = "no signal of a size that counts"
-                end = f"There is an effect, but an {short} above {bound} is excluded, and {self.to_exclude:g} would count."
+                enough = f"{self.to_exclude:g} would count"
+                end = f"There is an effect, but {short} above {bound} is excluded, and {enough}."
             case "no signal":
                 lead = "no signal"
-                end = f"An {short} above {bound} is excluded; a smaller effect is not, and would take more rows to find."
+                what = f"{short[0].upper()}{short[1:]} above {bound}"
+                end = f"{what} is excluded; a smaller effect is not, and would take more rows to find."
             case _:
                 lead = f"undecided: about {self.more_rows:,} rows more"
                 end = (
-                    f"Too little to count and an {short} of up to {bound} both remain possible; about "
+                    f"Too little to count and {short} of up to {bound} both remain possible; about "
                     f"{self.more_rows:,} more held-out rows would decide."
                 )
-        end = end if self.task == "classification" else end.replace("an rank", "a rank").replace("An rank", "A rank")
-        end = end.replace("an pair", "a pair").replace("An pair", "A pair")
         return (
             f"“{question}”: {lead}. {of}, {best.name}, {RANKS[self.task]} "
             f"{100 * best.auc:.1f} % of pairs{WEIGHTED[self.task]}, where chance reaches 50 % ({name} {best.auc:.3f}, "
             f"{100 * self.confidence:.3g} % interval {best.low:.3f} to {best.high:.3f}), and {as_good} random "
-            f"permutations of the {self.rows:,} held-out labels did as well (p = {self.p:.2g}, level {self.level:.2g}). "
-            f"{end}"
+            f"permutations of the {self.rows:,} held-out labels did as well (p = {self.p:.2g}, level "
+            f"{self.level:.2g}). {end}"
         )
 
     def _worth(self) -> str:
@@ -113,7 +114,7 @@ class Measured:
         if self.task == "classification":
             return f"Its Brier score is {best.brier:.3f}, that of the training prevalence {self.baseline.brier:.3f}."
         if self.task == "regression":
-            return f"Its rank correlation is {best.rank_correlation:.3f}, and R² {best.skill:.3f} over the blocks' means."
+            return f"Its rank correlation is {best.rank_correlation:.3f}; R² is {best.skill:.3f} over blocks' means."
         return f"Its NDCG is {best.ndcg:.3f}."
 
     def limits(self, uncompared: int) -> tuple[str, ...]:

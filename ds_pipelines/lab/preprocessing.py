@@ -4,8 +4,8 @@ What belongs here: fingerprints that such preprocessing leaves exactly, to the p
 not: anything that leaves none. Selecting features on all rows, smoothing with unknown weights, resampling, and any
 transformation whose rows were thinned out before the verdict are not found; a review asks about them.
 
-The rule is the same throughout: a statistic of both sides together is exactly what preprocessing would make it, and that
-of the training rows alone is not.
+The rule is the same throughout: a statistic of both sides together is exactly what preprocessing would make it, and
+that of the training rows alone is not.
 """
 
 from __future__ import annotations
@@ -25,31 +25,28 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 NAME = "preprocessing before splitting"
-EXACT, CLOSE = 1e-9, 1e-6
-"""Relative to the spread: what counts as exactly equal, and as certainly different (floats of 4 bytes: 100 times)."""
+EXACT, MEANS, WHOLE, MOST = 1e-9, 1e-7, 1e-5, 0.95
+"""Relative to the spread, what counts as equal (for floats of 4 bytes: 100 times); for means of targets; how near whole
+numbers multiples of a weight must be, and how many of them."""
+WRITTEN_DIGITS = 6
 FEWEST_VALUES, FEWEST_LEVELS, REPEATS = 100, 5, 5
 
 
 def check_preprocessing(split: Split) -> Check:
     """Whether features were scaled, filled or encoded with what the held-out rows know."""
     found: dict[str, set[str]] = {"scaled": set(), "filled where missing": set(), "encoded by the target": set()}
-    spanned = set()
     for name in split.numeric:
         train, test = (side[~np.isnan(side)] for side in split.column(name))
         both = np.concatenate([train, test])
         if len(train) < 2 or len(test) < 2 or not _fractions(both):
             continue
         coarse = 100.0 if np.array_equal(both.astype(np.float32), both) else 1.0
-        if _centred(train, both, EXACT * coarse):
+        if _centred(train, both, EXACT * coarse) or _spans_only_together(train, both):
             found["scaled"].add(name)
-        elif _spans_only_together(train, both):
-            spanned.add(name)
         if _filled(train, both, EXACT * coarse):
             found["filled where missing"].add(name)
-        if split.train_target is not None and _encoded(split, name, EXACT * coarse):
+        if split.train_target is not None and _encoded(split, name):
             found["encoded by the target"].add(name)
-    if len(spanned) >= min(2, len(split.numeric)):  # one feature may reach 0 or 1 by chance among the held-out rows
-        found["scaled"] |= spanned
     telling = [f"{listing(names)} {how}" for how, names in found.items() if names]
     if telling:
         words = (
@@ -88,12 +85,16 @@ def _is_one(value: float) -> bool:
 
 
 def _spans_only_together(train: Floats, both: Floats) -> bool:
-    """From exactly 0 to exactly 1, each once and not both among the training rows, in a continuous feature."""
+    """From exactly 0 to exactly 1, each once and not both among the training rows, in a continuous feature.
+
+    Rounded shares may reach both by chance: most values must need more digits than a person would write.
+    """
     ends = (both.min() == 0 and both.max() == 1) or (both.min() == -1 and both.max() == 1)
     if not ends or (train.min() == both.min() and train.max() == both.max()):
         return False
     once = np.count_nonzero(both == both.min()) == 1 and np.count_nonzero(both == both.max()) == 1
-    return bool(once and len(np.unique(both)) >= FEWEST_VALUES)
+    unrounded = np.mean(np.round(both, WRITTEN_DIGITS) != both) > 0.5
+    return bool(once and unrounded and len(np.unique(both)) >= FEWEST_VALUES)
 
 
 def _filled(train: Floats, both: Floats, exact: float) -> bool:
@@ -108,39 +109,44 @@ def _filled(train: Floats, both: Floats, exact: float) -> bool:
     spread = rest.std()
     if len(own) < 2 or spread == 0:
         return False
-    for statistic in (np.mean, np.median):
-        together, alone = abs(statistic(rest) - value), abs(statistic(own) - value)
-        if together <= exact * spread and alone > 100 * exact * spread:
-            return True
-    return False
+    # The median of an odd number of rows is one of them, and went with those that were filled.
+    middle, own_middle = (np.median(np.append(side, value)) for side in (rest, own))
+    if min(abs(own.mean() - value), abs(own_middle - value)) <= exact * spread:
+        return False  # the training rows' own statistic: that is how it should be
+    pairs = ((rest.mean(), own.mean()), (middle, own_middle), (np.median(rest), own_middle))
+    return any(
+        abs(together - value) <= exact * spread and abs(alone - value) > 100 * exact * spread
+        for together, alone in pairs
+    )
 
 
-def _encoded(split: Split, name: str, exact: float) -> bool:
-    """Its values are the mean target of the rows that bear them, held-out rows included; smoothed or not.
-
-    Smoothing with weight m towards a prior makes value × rows − sum of targets = m × (prior − value): a straight line.
-    """
+def _encoded(split: Split, name: str) -> bool:
+    """Its values are the mean target of the rows that bear them, held-out rows included; smoothed or not."""
     if split.train_target is None:
         return False
     train, test = split.column(name)
     both, target = np.concatenate([train, test]), np.concatenate([split.train_target, split.test_target])
-    values, level = np.unique(both, return_inverse=True)
+    values, place = np.unique(both, return_inverse=True)
+    level = place.astype(np.int64)
     if not FEWEST_LEVELS <= len(values) <= len(both) / 2 or np.isnan(values).any():
         return False
     mixed = np.isin(values, train) & np.isin(values, test)
-    if mixed.sum() < FEWEST_LEVELS:
-        return False
-    together = _on_a_line(values, level, target, mixed)
-    alone = _on_a_line(values, level[: len(train)], target[: len(train)], mixed)
+    counts, sums = np.bincount(level).astype(np.float64), np.bincount(level, weights=target)
+    return bool(mixed.sum() >= FEWEST_LEVELS and _are_means(values[mixed], counts[mixed], sums[mixed], target))
+
+
+def _are_means(values: Floats, counts: Floats, sums: Floats, target: Floats) -> bool:
+    """Whether each value is (sum + weight × prior) / (count + weight), with one weight and the overall mean as prior.
+
+    Categories that were encoded alike have become one value; theirs are as many weights as there were categories.
+    """
     scale = float(target.std()) or 1.0
-    return bool(together <= 100 * exact * scale and alone > 1e4 * exact * scale)
-
-
-def _on_a_line(values: Floats, level: NDArray[np.int64], target: Floats, mixed: NDArray[np.bool_]) -> float:
-    """How far, in units of the target, the levels' means are from those that smoothing would explain, at most."""
-    counts = np.bincount(level, minlength=len(values))[mixed]
-    sums = np.bincount(level, weights=target, minlength=len(values))[mixed]
-    gap, x = values[mixed] * counts - sums, values[mixed]
-    line = np.column_stack([np.ones_like(x), x])
-    fitted, *_ = np.linalg.lstsq(line, gap, rcond=None)
-    return float(np.max(np.abs(gap - line @ fitted) / counts))
+    gap, distance = values * counts - sums, float(target.mean()) - values
+    if np.abs(gap / counts).max() <= MEANS * scale:
+        return True
+    away = np.abs(distance) > 1e-3 * scale
+    weights = gap[away] / distance[away]
+    if len(weights) < FEWEST_LEVELS or weights.min() <= 0:
+        return False
+    multiples = weights / weights.min()
+    return bool(np.mean(np.abs(multiples - np.round(multiples)) <= WHOLE * multiples) >= MOST)

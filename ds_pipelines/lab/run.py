@@ -108,13 +108,21 @@ def run(
             attempt.status,
             parameters=notes.parameters,
             metrics=notes.metrics,
-            tags={"ds.verdict": record.verdict} if record.verdict else {},
+            tags=_judged(notes.verdict),
             inputs=record.inputs,
             artifacts=notes.folder,
         )
     if attempt.failure is not None:
         raise _explained(attempt.failure, found.path, place) from None
     return Ran(record, notes.verdict, notes.figures)
+
+
+def _judged(verdict: Verdict | None) -> dict[str, str]:
+    """Tags that say how a run was judged, and on which held-out rows: runs that share them looked at the same ones."""
+    if verdict is None:
+        return {}
+    look = {} if verdict.look is None else {"ds.look": str(verdict.look)}
+    return {"ds.verdict": verdict.answer, "ds.question": verdict.question, "ds.holdout": verdict.holdout or "", **look}
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,9 @@ def simple_baselines(split: Split, compared: Holdout, rows: Integers, rng: np.ra
         )
         best = max(split.train.columns, key=lambda name: alone_auc(trial, name))
         single = split.train[order].select(best)
-        scores = _line(single, split.train_target[order], split.test[rows].select(best), compared.task)
+        scores = line(single, split.train_target[order], split.test[rows].select(best), compared.task)
         found.append(SimpleBaseline(name=f"{best} alone, a straight line", auc=_auc(compared, scores)))
-    scores = _line(split.train[order], split.train_target[order], split.test[rows], compared.task)
+    scores = line(split.train[order], split.train_target[order], split.test[rows], compared.task)
     found.append(SimpleBaseline(name="a straight line through all features", auc=_auc(compared, scores)))
     return found
 
@@ -75,7 +75,7 @@ def learning_curve(
     require(split.train_target is not None, "learning_curve", "target=…, the column of train to learn from")
     if split.train_target is None:
         return []
-    names, matrix = matrix_of(pl.concat([split.train, split.test[rows]], how="vertical_relaxed"))
+    _, matrix = matrix_of(pl.concat([split.train, split.test[rows]], how="vertical_relaxed"))
     matrix = np.where(np.isnan(matrix), -1.0, matrix)
     left, right = matrix[: split.train.height], matrix[split.train.height :]
     units = np.arange(split.train.height) if split.train_groups is None else split.train_groups
@@ -92,7 +92,9 @@ def learning_curve(
             fitted = _clone(estimator)
             with warnings.catch_warnings(action="ignore"):
                 fitted.fit(left[chosen], target)
-                scores = fitted.predict_proba(right)[:, 1] if hasattr(fitted, "predict_proba") else fitted.predict(right)
+                scores = (
+                    fitted.predict_proba(right)[:, 1] if hasattr(fitted, "predict_proba") else fitted.predict(right)
+                )
             points.append(LearningPoint(family=family, rows=len(chosen), auc=_auc(compared, scores)))
     return points
 
@@ -112,7 +114,7 @@ def _auc(compared: Holdout, scores: Floats) -> float:
     return auc_and_error(one, 0)[0]
 
 
-def _line(train: pl.DataFrame, target: Floats, test: pl.DataFrame, task: Task) -> Floats:
+def line(train: pl.DataFrame, target: Floats, test: pl.DataFrame, task: Task) -> Floats:
     """Ridge, or ridge logistic, regression by a few Newton steps; missing values count as the mean."""
     _, both = matrix_of(pl.concat([train, test], how="vertical_relaxed"))
     left, right = both[: len(target)], both[len(target) :]
@@ -137,4 +139,4 @@ def _line(train: pl.DataFrame, target: Floats, test: pl.DataFrame, task: Task) -
             said, curvature = linear, np.ones(len(left))
         gradient = left.T @ (target - said) - penalty @ weights
         weights = weights + np.linalg.solve((left * curvature[:, None]).T @ left + penalty, gradient)
-    return right @ weights  # type: ignore[no-any-return]
+    return np.asarray(right @ weights)

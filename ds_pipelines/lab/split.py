@@ -98,11 +98,13 @@ def read_split(
     missing = set(left.columns) ^ set(right.columns)
     require(missing <= {target}, "train, test", "the same features in both")
     require(len(features) > 0, "train, test", "at least one feature")
-    both = None if groups is None else codes(pl.concat([left[groups], right[groups]]), groups, left.height + len(actual))
+    both = (
+        None if groups is None else codes(pl.concat([left[groups], right[groups]]), groups, left.height + len(actual))
+    )
     times = (None, None) if time is None else (left[time], right[time])
     if times[0] is not None and times[1] is not None:
         require(not times[0].null_count() + times[1].null_count(), f"{time}", "no missing values")
-        ordered = ordered or times[0].max() < times[1].min()  # type: ignore[operator]  # one kind, or Polars refuses
+        ordered = ordered or not _early(*times)
     return Split(
         _plain(left.select(features)),
         _plain(right.select(features)),
@@ -110,9 +112,24 @@ def read_split(
         actual,
         None if both is None else both[: left.height],
         None if both is None else both[left.height :],
-        *times,
+        times[0],
+        times[1],
         ordered,
     )
+
+
+def column_of(test: Any, values: Any, culprit: str) -> Any:
+    """One value a row: what was given, or the column of `test` that was named.
+
+    Raises:
+        UnfitForVerdictError: there is no such column, or no frame.
+    """
+    if not isinstance(values, str):
+        return values
+    require(test is not None, culprit, "one value a row; or train=… and test=…, frames with that column")
+    frame = _frame(test, "test")
+    require(values in frame.columns, culprit, "a column of test")
+    return frame[values]
 
 
 def crossings(split: Split, declared: str | None) -> list[Check]:
@@ -151,7 +168,7 @@ def _time(split: Split, declared: str | None) -> Check:
             return Check(name=TIME, standing="holds", words=declared)
         words = "Neither dates nor a column of both frames orders the rows in time (time=…): it was not looked at."
         return Check(name=TIME, standing="unknown", words=words)
-    early = float((split.test_time <= split.train_time.max()).mean() or 0.0)
+    early = _early(split.train_time, split.test_time)
     if not early:
         return Check(name=TIME, standing="holds", words="Every held-out row is later than every training row.")
     words = (
@@ -161,13 +178,18 @@ def _time(split: Split, declared: str | None) -> Check:
     return Check(name=TIME, standing="fails", words=words)
 
 
+def _early(train: pl.Series, test: pl.Series) -> float:
+    """Which share of the held-out moments is not later than the last one of training."""
+    return float(pl.select((pl.lit(test) <= pl.lit(train).max()).mean()).item())
+
+
 def _frame(frame: Any, culprit: str) -> pl.DataFrame:
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()
     if isinstance(frame, pl.DataFrame):
         return frame
     if type(frame).__module__.startswith("pandas"):
-        return pl.from_pandas(frame)
+        return pl.DataFrame(pl.from_pandas(frame))
     require(condition=False, culprit=culprit, expected="a Polars or pandas frame")
     raise AssertionError
 
