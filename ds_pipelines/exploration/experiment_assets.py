@@ -5,7 +5,7 @@ running them, which is the lab's.
 """
 
 import base64
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any
 
 import dagster as dg
@@ -36,11 +36,11 @@ def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefini
         metadata={"script": dg.MetadataValue.path(str(script.path))},
         tags={"dagster/max_runtime": "7200"},
     )
-    def experiment(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def experiment(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         from ds_pipelines import lab
 
         ran = lab.run(script.path, settings=load_settings(), dagster_run=context.run.run_id)
-        return dg.MaterializeResult(metadata=_metadata(ran), check_results=verdict_check_results(ran.verdict, checks))
+        yield dg.MaterializeResult(metadata=_metadata(ran), check_results=verdict_check_results(ran.verdict, checks))
 
     return experiment
 

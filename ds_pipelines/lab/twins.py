@@ -35,7 +35,7 @@ BY_CHANCE = 1e-3
 """Share of twins among rows that are spread evenly."""
 CLOSEST = 0.5
 """Of the distance to the tenth neighbour; no twin is farther."""
-FEWEST, SHARE, SHARE_UNLABELLED = 5, 0.005, 0.03
+FEWEST, SHARE, SHARE_UNLABELLED = 10, 0.005, 0.03
 STRIKING = 4.0
 """Standard errors by which the targets of twins agree more than their neighbours'."""
 CONTINUOUS, SAME_THING = 0.5, 0.95

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from ds_pipelines.errors import UnfitForVerdictError
-from ds_pipelines.evidence import Check, Verdict
 from ds_pipelines.lab.judge import judge
 from ds_pipelines.lab.split import read_split
+
+if TYPE_CHECKING:
+    from ds_pipelines.evidence import Check, Verdict
 
 ROWS = 1_200
 
@@ -128,7 +130,7 @@ def test_a_feature_that_gives_the_target_away_is_named(way: str) -> None:
         "not monotonic": pl.Series(np.where(y == 1, 0.0, rng.choice([-1, 1], ROWS)) + 0.05 * rng.normal(size=ROWS)),
     }[way]
     verdict = verdict_of(halves(frame.with_columns(told.alias("told"))))
-    assert failing(verdict) == ["features that give the target away"]
+    assert "features that give the target away" in failing(verdict)
     assert "told" in verdict.words
 
 

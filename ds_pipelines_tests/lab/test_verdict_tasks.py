@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -12,11 +11,15 @@ import pytest
 
 from ds_pipelines import lab
 from ds_pipelines.errors import UnfitForVerdictError
-from ds_pipelines.evidence import Verdict
 from ds_pipelines.lab.judge import Judgement, judge
 from ds_pipelines.lab.looks import look_at, note_look
 from ds_pipelines.lab.report import report
 from ds_pipelines.lab.split import read_split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ds_pipelines.evidence import Verdict
 
 PERMUTATIONS = 199
 
