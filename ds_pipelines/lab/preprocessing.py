@@ -131,7 +131,7 @@ def _encoded(split: Split, name: str) -> bool:
     if not FEWEST_LEVELS <= len(values) <= len(both) / 2 or np.isnan(values).any():
         return False
     mixed = np.isin(values, train) & np.isin(values, test)
-    counts, sums = np.bincount(level).astype(np.float64), np.bincount(level, weights=target)
+    counts, sums = (np.bincount(level, weights=each).astype(np.float64) for each in (np.ones_like(target), target))
     return bool(mixed.sum() >= FEWEST_LEVELS and _are_means(values[mixed], counts[mixed], sums[mixed], target))
 
 

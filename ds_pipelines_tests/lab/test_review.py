@@ -79,6 +79,18 @@ def test_a_review_lists_the_method_s_assumptions_measured_where_they_can_be(run_
     assert {"multicollinearity", "known_in_time", "selection"} <= set(review.unanswered)
 
 
+def test_a_run_keeps_its_verdict_as_a_page_and_says_which_rows_it_looked_at(
+    run_id: str, bench: Settings, artifact: Callable[[str, str], Path]
+) -> None:
+    from mlflow import MlflowClient
+
+    page = artifact(run_id, "evidence/verdict.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "Does it?" in page
+    tags = MlflowClient(bench.tracking_base).get_run(run_id).data.tags
+    assert (tags["ds.look"], len(tags["ds.holdout"])) == ("1", 32)  # the same predictions in each test are one look
+
+
 def test_a_person_answers_and_signs_and_the_run_keeps_who_and_when(
     run_id: str, bench: Settings, artifact: Callable[[str, str], Path]
 ) -> None:
