@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ds_pipelines import cli_run, cli_table
+from ds_pipelines import cli_review, cli_run, cli_table
 from ds_pipelines.cli_extract import extract
 from ds_pipelines.cli_policy import policy
 from ds_pipelines.errors import DsPipelinesError
@@ -31,6 +31,7 @@ app.add_typer(experiments, name="experiments")
 experiments.command("replay")(cli_run.replay)
 app.command("table")(cli_table.table)
 app.add_typer(cli_table.requests, name="requests")
+app.command("review")(cli_review.review)
 app.add_typer(extract, name="extract")
 app.add_typer(policy, name="policy")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)

@@ -21,3 +21,4 @@ from ds_pipelines.errors.sample import *  # noqa: F403 — every class of the mo
 from ds_pipelines.errors.scoring import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.scripts import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.snapshots import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.verdicts import *  # noqa: F403 — every class of the module is meant

@@ -10,6 +10,8 @@ from ds_pipelines.evidence.extracts import ResidualRisk as ResidualRisk
 from ds_pipelines.evidence.extracts import SnapshotManifest as SnapshotManifest
 from ds_pipelines.evidence.extracts import SpellingRecall as SpellingRecall
 from ds_pipelines.evidence.extracts import Withheld as Withheld
+from ds_pipelines.evidence.reviews import Assumption as Assumption
+from ds_pipelines.evidence.reviews import Review as Review
 from ds_pipelines.evidence.runs import DUMMY as DUMMY
 from ds_pipelines.evidence.runs import Code as Code
 from ds_pipelines.evidence.runs import Feature as Feature
@@ -21,6 +23,13 @@ from ds_pipelines.evidence.runs import RunEnvironment as RunEnvironment
 from ds_pipelines.evidence.runs import RunInput as RunInput
 from ds_pipelines.evidence.runs import RunRecord as RunRecord
 from ds_pipelines.evidence.verdicts import Answer as Answer
+from ds_pipelines.evidence.verdicts import CalibrationBin as CalibrationBin
+from ds_pipelines.evidence.verdicts import Check as Check
 from ds_pipelines.evidence.verdicts import DummyBaseline as DummyBaseline
 from ds_pipelines.evidence.verdicts import FamilyResult as FamilyResult
+from ds_pipelines.evidence.verdicts import LearningPoint as LearningPoint
+from ds_pipelines.evidence.verdicts import SimpleBaseline as SimpleBaseline
+from ds_pipelines.evidence.verdicts import Standing as Standing
+from ds_pipelines.evidence.verdicts import Subgroup as Subgroup
+from ds_pipelines.evidence.verdicts import Task as Task
 from ds_pipelines.evidence.verdicts import Verdict as Verdict

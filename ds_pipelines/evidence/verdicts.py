@@ -7,38 +7,93 @@ from pydantic import Field
 from ds_pipelines.evidence.base import Record
 
 Answer = Literal["signal", "no signal", "undecided", "invalid"]
+Task = Literal["classification", "regression", "ranking"]
+Standing = Literal["holds", "fails", "warns", "unknown"]
 
 
 class DummyBaseline(Record):
-    """What predicting the training prevalence for every held-out row achieves."""
+    """What predicting the same for every held-out row achieves: the training prevalence, or the mean of its block."""
 
-    prevalence: float = Field(description="Share of positives among the training rows")
+    prevalence: float = Field(description="Share of positives among the training rows; of a regression, the mean")
     auc: float = 0.5
-    log_loss: float
-    brier: float
+    log_loss: float | None = None
+    brier: float = Field(description="Brier score; of a regression, the mean squared error")
 
 
 class FamilyResult(Record):
     """How one model family did on the held-out rows."""
 
     name: str
-    auc: float = Field(description="ROC AUC, within blocks where there are several")
+    auc: float = Field(
+        description="Share of pairs of a block ranked rightly: the ROC AUC of a classification; of others, pairs weigh "
+        "as much as their targets differ"
+    )
     low: float = Field(description="Lower end of the AUC's interval; the intervals of all families hold jointly")
     high: float
-    log_loss: float
-    brier: float
-    skill: float = Field(description="1 − Brier score / the baseline's; at most 0 when no better than the baseline")
+    log_loss: float | None = None
+    brier: float | None = Field(None, description="Brier score; of a regression, the mean squared error")
+    skill: float | None = Field(
+        None,
+        description="1 − Brier score / the baseline's; at most 0 when no better than the baseline; R² if regression",
+    )
+    rank_correlation: float | None = Field(None, description="Within blocks: twice the AUC less 1; of a regression")
+    ndcg: float | None = Field(None, description="Mean over queries of the NDCG; of a ranking")
+
+
+class Check(Record):
+    """One thing that was looked at before the verdict, and what was seen."""
+
+    name: str
+    standing: Standing = Field(description="fails: the verdict is invalid; unknown: it could not be looked at")
+    words: str
+
+
+class SimpleBaseline(Record):
+    """What a simple rule, learnt from the training rows, achieves on the held-out ones."""
+
+    name: str
+    auc: float
+
+
+class LearningPoint(Record):
+    """How a family does after learning from so many rows."""
+
+    family: str
+    rows: int
+    auc: float
+
+
+class Subgroup(Record):
+    """How the best family does on some of the rows; absent figures are hidden, because a cell is too small."""
+
+    column: str
+    value: str
+    rows: int | None = Field(
+        None, description="Hidden where fewer than 10, and where they would follow from the others"
+    )
+    auc: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class CalibrationBin(Record):
+    """What the best family said of a tenth of the rows, and what came true."""
+
+    rows: int
+    said: float
+    observed: float
 
 
 class Verdict(Record):
-    """Whether a binary target can be predicted at all, with the evidence; figures are absent when it is invalid."""
+    """Whether a target can be predicted at all, with the evidence; figures are absent when it is invalid."""
 
     answer: Answer
     question: str
     words: str = Field(description="The answer and its figures, for a colleague")
+    task: Task = "classification"
     statistic: str
     p: float | None = Field(None, description="Of the best family, against the best of each permutation")
-    level: float = Field(description="Largest p that counts")
+    level: float = Field(description="Largest p that counts, after the looks taken")
     resolution: float = Field(description="Smallest p that so many permutations can show")
     permutations: int
     best: str | None = Field(None, description="The family with the highest AUC")
@@ -46,13 +101,22 @@ class Verdict(Record):
     families: tuple[FamilyResult, ...] = ()
     confidence: float = Field(description="Of the families' intervals, jointly")
     baseline: DummyBaseline | None = None
+    baselines: tuple[SimpleBaseline, ...] = ()
     smallest_effect: float = Field(description="AUC − 0.5 that a signal must show")
     material_effect: float = Field(description="AUC − 0.5 that must be excluded for no signal")
     rows: int = Field(description="Held-out rows judged")
     rows_given: int = Field(description="Held-out rows before one was drawn for each entity")
-    positives: int = Field(description="Of the rows judged")
+    positives: int = Field(description="Of the rows judged; of a regression or ranking 0")
     blocks: int = Field(description="Groups of exchangeable rows, as as-of days")
     more_rows: int | None = Field(None, description="About how many more would decide; only when undecided")
     seed: int
+    checks: tuple[Check, ...] = Field((), description="Of split and leakage, in the order in which they were made")
+    learning: tuple[LearningPoint, ...] = ()
+    subgroups: tuple[Subgroup, ...] = ()
+    calibration: tuple[CalibrationBin, ...] = Field((), description="Of the best family; each bin hides no small cell")
+    holdout: str | None = Field(None, description="Digest of the held-out labels and entities")
+    look: int | None = Field(
+        None, description="Which look at this holdout it was, the first being 1; None: not counted"
+    )
     assumptions: tuple[str, ...] = Field(description="What the answer rests on, and whether it was checked")
     limits: tuple[str, ...] = Field((), description="What the verdict cannot show, and what looks odd")

@@ -8,13 +8,14 @@ the run in the pages ends the experiment, which is recorded as killed.
 """
 
 import base64
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from ds_pipelines.exploration.tables import USER, known_tables
+from ds_pipelines.exploration.verdict_checks import verdict_check_results, verdict_check_specs
 from ds_pipelines.lab.scripts import Script, discover
 from ds_pipelines.lab.sources import clean
 from ds_pipelines.settings import Settings, load_settings
@@ -30,8 +31,11 @@ def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
 
 
 def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefinition:
+    checks = verdict_check_specs(["experiments", script.name], script.path)
+
     @dg.asset(
         key=["experiments", script.name],
+        check_specs=checks,
         deps=[dg.AssetDep(["lab", table]) for table in script.tables if table in tables],
         description=script.description if script.problem is None else f"Cannot run: {script.problem}",
         owners=[script.header.owner or "team:data-science"],
@@ -40,10 +44,11 @@ def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefini
         metadata={"script": dg.MetadataValue.path(clean(str(script.path)))},
         tags={"dagster/max_runtime": "7200"},
     )
-    def experiment(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def experiment(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), _Messages()) as session:
             ran = _run(context, script, session)
-        return dg.MaterializeResult(metadata=_reported(session) | _metadata(ran))
+        found = verdict_check_results(ran.verdict, checks)
+        yield dg.MaterializeResult(metadata=_reported(session) | _metadata(ran), check_results=found)
 
     return experiment
 

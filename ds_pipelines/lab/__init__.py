@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ds_pipelines.lab.forecast import Forecast, forecast
-    from ds_pipelines.lab.notes import figure, metric, param, progress, verdict
+    from ds_pipelines.lab.notes import figure, metric, param, progress
     from ds_pipelines.lab.request import request
     from ds_pipelines.lab.run import Ran, run
     from ds_pipelines.lab.save import save
     from ds_pipelines.lab.table import table
+    from ds_pipelines.lab.verdict import verdict
 
 __all__ = [
     "Forecast", "Ran", "figure", "forecast", "metric", "param", "progress", "request", "run", "save", "table",
@@ -37,11 +38,12 @@ __all__ = [
 
 _NAMES = {
     "forecast": ("Forecast", "forecast"),
-    "notes": ("figure", "metric", "param", "progress", "verdict"),
+    "notes": ("figure", "metric", "param", "progress"),
     "request": ("request",),
     "run": ("Ran", "run"),
     "save": ("save",),
     "table": ("table",),
+    "verdict": ("verdict",),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 """Where each name is."""

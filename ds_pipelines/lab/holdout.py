@@ -18,41 +18,51 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from ds_pipelines.evidence import Task
+
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Holdout:
-    """The rows to judge: labels (n,), predictions (n, families), the block of each row as 0, 1, … (n,)."""
+    """The rows to judge: target (n,), predictions (n, families), the block of each row as 0, 1, … (n,)."""
 
-    labels: NDArray[np.bool_]
+    target: Floats
     predictions: Floats
     blocks: Integers
+    task: Task = "classification"
 
     def __getitem__(self, rows: NDArray[np.bool_] | Integers) -> Holdout:
-        return Holdout(self.labels[rows], self.predictions[rows], self.blocks[rows])
+        return Holdout(self.target[rows], self.predictions[rows], self.blocks[rows], self.task)
 
     @property
     def positives(self) -> int:
-        """How many rows are positive."""
-        return int(self.labels.sum())
+        """How many rows are positive; none, unless it is a classification."""
+        return int(self.target.sum()) if self.task == "classification" else 0
 
     @property
     def negatives(self) -> int:
-        """How many rows are negative."""
-        return len(self.labels) - self.positives
+        """How many rows are negative; none, unless it is a classification."""
+        return len(self.target) - self.positives if self.task == "classification" else 0
 
-    def one_of_each(self, groups: Integers, rng: np.random.Generator) -> Holdout:
-        """One row of each group (n,), drawn at random, in the order given."""
+    @property
+    def fewest(self) -> int:
+        """How many rows bear the comparison: those of the smaller class; all, where there are no classes."""
+        return min(self.positives, self.negatives) if self.task == "classification" else len(self.target)
+
+    def one_of_each(self, groups: Integers, rng: np.random.Generator) -> Integers:
+        """Places of one row of each group (n,), drawn at random, in the order given."""
         shuffled = rng.permutation(len(groups))
-        return self[np.sort(shuffled[np.unique(groups[shuffled], return_index=True)[1]])]
+        return np.sort(shuffled[np.unique(groups[shuffled], return_index=True)[1]])
 
-    def comparable(self) -> Holdout:
-        """The rows of the blocks that hold both classes; the others form no pairs."""
-        rows = np.bincount(self.blocks)
-        positives = np.bincount(self.blocks, weights=self.labels)
-        return self[((positives > 0) & (positives < rows))[self.blocks]]
+    def comparable(self) -> NDArray[np.bool_]:
+        """Which rows lie in blocks whose targets differ; the others form no pairs."""
+        lowest = np.full(self.blocks.max() + 1, np.inf)
+        highest = -lowest
+        np.minimum.at(lowest, self.blocks, self.target)
+        np.maximum.at(highest, self.blocks, self.target)
+        return (lowest < highest)[self.blocks]
 
 
 def require(condition: bool, culprit: str, expected: str) -> None:
@@ -76,24 +86,31 @@ def _column(values: ArrayLike, culprit: str, rows: int | None = None) -> Floats:
     return column
 
 
-def read(y_true: ArrayLike, predictions: Mapping[str, ArrayLike], blocks: ArrayLike | None) -> Holdout:
-    """The caller's labels, predictions and blocks, each of shape (n,), as one holdout.
+def read(
+    y_true: ArrayLike, predictions: Mapping[str, ArrayLike], blocks: ArrayLike | None, task: Task = "classification"
+) -> Holdout:
+    """The caller's targets, predictions and blocks, each of shape (n,), as one holdout.
 
     Raises:
         UnfitForVerdictError: A shape, a label or a probability is not what it must be, or a value is missing.
     """
-    labels = _column(y_true, "y_true")
-    require(len(labels) > 0, "y_true", "at least one row")
-    require(bool(np.isin(labels, (0, 1)).all()), "y_true", "two classes, 0 and 1")
+    target = _column(y_true, "y_true")
+    require(len(target) > 0, "y_true", "at least one row")
+    require(bool(np.isfinite(target).all()), "y_true", "finite numbers")
+    if task == "classification":
+        expected = "two classes, 0 and 1 (of more classes, ask about one against the rest; of numbers, task=regression)"
+        require(bool(np.isin(target, (0, 1)).all()), "y_true", expected)
     require(len(predictions) > 0, "predictions", "at least one model family")
     columns = []
     for name, values in predictions.items():
         culprit = f"predictions[{name!r}]"
-        column = _column(values, culprit, len(labels))
-        require(column.min() >= 0 and column.max() <= 1, culprit, "probabilities between 0 and 1")
+        column = _column(values, culprit, len(target))
+        if task == "classification":
+            require(column.min() >= 0 and column.max() <= 1, culprit, "probabilities between 0 and 1")
+        require(bool(np.isfinite(column).all()), culprit, "finite numbers")
         columns.append(column)
-    in_blocks = np.zeros(len(labels), dtype=np.int64) if blocks is None else codes(blocks, "blocks", len(labels))
-    return Holdout(labels == 1, np.column_stack(columns), in_blocks)
+    in_blocks = np.zeros(len(target), dtype=np.int64) if blocks is None else codes(blocks, "blocks", len(target))
+    return Holdout(target, np.column_stack(columns), in_blocks, task)
 
 
 def codes(values: ArrayLike, culprit: str, rows: int) -> Integers:

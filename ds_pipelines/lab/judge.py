@@ -1,24 +1,31 @@
-"""Is there a signal at all? The verdict on a binary target, from held-out rows that are later than the training rows.
+"""Is there a signal at all? The verdict on a target, from held-out rows that are later than the training rows.
 
-What belongs here: the order of judging (validity, dummy baseline, one max-statistic permutation test, effect size with
-interval) and the rule that makes them an answer. What does not: fitting, splitting, plotting or storing.
+What belongs here: the order of judging (validity and leakage, baselines, one max-statistic permutation test, effect
+size with interval, then what explains it) and the rule of the looks. What does not: the rule that makes figures an
+answer, and its words (measured.py); looking for leaks (leaks.py); fitting, splitting, plotting or storing.
 
-The statistic is the ROC AUC within blocks: of all pairs of a positive and a negative row of the same block (the as-of
-day, say), the share in which the positive one has the higher prediction, ties counting half. Days that differ only in
-prevalence therefore make no signal, and the baseline is 0.5 whatever the blocks. With one block it is the usual AUC.
+The statistic is the AUC within blocks: of all pairs of rows of the same block (the as-of day, the query) whose targets
+differ, the share in which the one with the higher target has the higher prediction, ties counting half. Days that
+differ only in prevalence therefore make no signal, and the baseline is 0.5 whatever the blocks. For two classes in one
+block it is the ROC AUC; concordance.py says what it is for numbers and for rankings.
 
-The test permutes the held-out labels within blocks, without refitting, and compares the best family's AUC with the best
-of each permutation, so that trying several families earns nothing. It needs independent rows. An entity's labels on
-several days resemble each other: where entities repeat, one row of each, drawn at random, stands for it throughout.
+The test permutes the held-out targets within blocks, without refitting, and compares the best family's AUC with the
+best of each permutation, so that trying several families earns nothing. It needs independent rows. An entity's labels
+on several days resemble each other: where entities repeat, one row of each, drawn at random, stands for it throughout.
 
 The answer, from intervals (DeLong's, on the logit scale) that hold for all families jointly at confidence 1 − level:
 
-- *invalid*: training reaches into the test period, or a class has too few rows to compare.
-- *signal*: p ≤ level, the best family's interval lies above 0.5, and its effect (AUC − 0.5) is ≥ `smallest_effect`.
+- *invalid*: a check of the split failed (leakage), training reaches into the test period, or too few rows compare.
+- *signal*: p ≤ level, and the best family's effect (AUC − 0.5) is ≥ `smallest_effect`. The test is exact: of null data
+  sets the level's share is called so. (The interval, which is not, decides as well where p cannot: see the looks.)
 - *no signal*: p > level, and every family's interval lies below 0.5 + `material_effect`: not just that nothing was
   found, but that an effect of that size is excluded. Were it real, this answer would come less often than the level.
   (Or p ≤ level, and every interval lies below 0.5 + `smallest_effect`: real, but shown to be too small to count.)
 - *undecided*: anything else, with about how many more rows would decide.
+
+The k-th look at the same held-out rows is judged at level / k²: over however many looks, chance is called a signal at
+most 1.65 times as often as the level says. Permutations are added as far as that goes; beyond, the best family's
+interval at that level must lie above 0.5, too.
 
 `material_effect` is 0.10 (six of ten pairs ranked right) so that an answer is within reach. With three families, a
 null target is answered *no signal* in about 97 of 100 cases from 1,500 held-out rows if a fifth of them or more are
@@ -33,9 +40,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_pipelines.evidence import Answer, DummyBaseline, FamilyResult, Verdict
-from ds_pipelines.lab.auc import auc_and_error, interval, permutation_test
-from ds_pipelines.lab.holdout import codes, read, require
+from ds_pipelines.evidence import DummyBaseline, FamilyResult, Verdict
+from ds_pipelines.lab.cells import calibration_of, subgroups_of
+from ds_pipelines.lab.concordance import auc_and_error, interval, permutation_test
+from ds_pipelines.lab.holdout import Holdout, codes, read, require
+from ds_pipelines.lab.leaks import examine
+from ds_pipelines.lab.measured import Measured
+from ds_pipelines.lab.simple import learning_curve, simple_baselines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,14 +54,26 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from ds_pipelines.lab.holdout import Holdout
+    from ds_pipelines.evidence import Task
+    from ds_pipelines.lab.split import Split
 
     Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
 
 FEWEST_OF_A_CLASS = 50
 """Below this, the interval's approximation does not hold and no test would find an ordinary effect."""
-TOO_GOOD = 0.98
-"""An AUC from which a leak is the likelier explanation."""
+FEWEST_ROWS, FEWEST_QUERIES = 100, 30
+"""The same of numbers, and of the queries of a ranking."""
+MOST_PERMUTATIONS, MOST_CELLS = 20_000, 400_000_000
+"""That repeated looks may add; and permutations times rows."""
+STATISTICS = {
+    "classification": "max ROC AUC", "regression": "max rank concordance", "ranking": "max pairwise accuracy"
+}  # fmt: skip
+
+TAKEN_FOR_GRANTED = (
+    "The families were chosen before anyone looked at the held-out labels.",
+    "Within a block, rows are exchangeable if the predictions carry nothing about the labels.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +92,8 @@ def judge(
     y_true: ArrayLike,
     predictions: Mapping[str, ArrayLike],
     *,
-    train_prevalence: float,
+    task: Task = "classification",
+    train_prevalence: float | None = None,
     blocks: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     level: float = 0.01,
@@ -79,24 +103,34 @@ def judge(
     seed: int = 0,
     train_ends: date | None = None,
     test_begins: date | None = None,
+    split: Split | None = None,
+    look: int = 1,
+    subgroups: Mapping[str, Any] | None = None,
+    estimators: Mapping[str, Any] | None = None,
 ) -> Judgement:
     """Judge whether any of the model families predicts the target; the module's text states the rule.
 
     Args:
         question: What was asked, in words that a colleague understands.
-        y_true: Held-out labels, 0 and 1 or booleans, shape (n,).
-        predictions: For each family, chosen before anyone saw the labels, the probability of the positive class,
-            shape (n,), in the order of `y_true`.
-        train_prevalence: Share of positives among the training rows; the dummy predicts it for every row.
+        y_true: Held-out targets, shape (n,): 0 and 1 or booleans for a classification, else numbers.
+        predictions: For each family, chosen before anyone saw the targets, its predictions, shape (n,), in the order of
+            `y_true`: the probability of the positive class, the number, or the score to rank by.
+        task: What the target is; of a ranking, `blocks` are the queries.
+        train_prevalence: Share of positives among the training rows; the dummy predicts it for every row. Only for a
+            classification, and only where `split` does not tell.
         blocks: Within which rows are exchangeable, as the as-of day, shape (n,). None: all are.
         groups: The entity of each row, as the customer, shape (n,). None: every row is taken as one of its own.
-        level: Largest p that counts; the intervals' confidence is 1 − level.
+        level: Largest p that counts at the first look; the intervals' confidence is 1 − level.
         smallest_effect: AUC above 0.5 that a signal must at least show.
         material_effect: AUC above 0.5 that must be excluded before *no signal* is said.
-        permutations: How many; the smallest p they can show is 1 / (1 + permutations).
+        permutations: How many, at least; the smallest p they can show is 1 / (1 + permutations).
         seed: Decides the permutations, and which row stands for a repeating entity.
         train_ends: The last day that training looked at, the horizon of its labels included.
         test_begins: The first as-of day of the held-out rows.
+        split: The frames of both sides; without them nothing is looked for but crossing days.
+        look: Which look at these held-out rows it is.
+        subgroups: Ways to cut the held-out rows: by name, one value a row.
+        estimators: Unfitted estimators by family, refitted for a learning curve.
 
     Raises:
         UnfitForVerdictError: An argument has the wrong shape, missing values, or values out of range.
@@ -108,49 +142,79 @@ def judge(
         "0 < smallest_effect ≤ material_effect < 0.5",
     )
     require(1 / (1 + permutations) <= level, "permutations", f"at least {math.ceil(1 / level) - 1} to reach the level")
-    require(0 < train_prevalence < 1, "train_prevalence", "a share between 0 and 1, both excluded")
     require((train_ends is None) == (test_begins is None), "train_ends, test_begins", "both or neither")
-    given = read(y_true, predictions, blocks)
-    drawing, permuting = (np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(2))
-    judged = given if groups is None else given.one_of_each(codes(groups, "groups", len(given.labels)), drawing)
-    compared = judged.comparable()
+    require(task in STATISTICS, "task", f"one of {', '.join(STATISTICS)}")
+    require(task != "ranking" or blocks is not None, "blocks", "the query of each row, which a ranking needs")
+    require(not estimators or split is not None, "learning_curve", "train=… and test=…, the frames to learn from")
+    given = read(y_true, predictions, blocks, task)
+    dummy = _dummy(task, train_prevalence, split, given)
+    streams = [np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(4)]
+    drawing, permuting, checking, fitting = streams
+    rows = np.arange(len(given.target))
+    if groups is not None:
+        rows = given.one_of_each(codes(groups, "groups", len(given.target)), drawing)
+    judged = given[rows]
+    comparable = judged.comparable()
+    compared = judged[comparable]
+    adjusted = level / look**2
+    wanted = min(math.ceil(1 / adjusted) - 1, MOST_PERMUTATIONS, MOST_CELLS // len(given.target))
+    permutations = max(permutations, wanted)
+    checks = () if split is None else examine(split, task, train_ends, test_begins, checking)
 
     declared: dict[str, Any] = {
         "question": question,
-        "statistic": "max ROC AUC" if blocks is None else "max ROC AUC within blocks",
-        "level": level,
+        "task": task,
+        "statistic": STATISTICS[task] if blocks is None or task == "ranking" else f"{STATISTICS[task]} within blocks",
+        "level": max(adjusted, 1 / (1 + permutations)),
         "permutations": permutations,
         "resolution": 1 / (1 + permutations),
-        "confidence": 1 - level,
+        "confidence": 1 - adjusted,
         "smallest_effect": smallest_effect,
         "material_effect": material_effect,
         "seed": seed,
-        "rows": len(judged.labels),
-        "rows_given": len(given.labels),
+        "rows": len(judged.target),
+        "rows_given": len(given.target),
         "positives": judged.positives,
         "blocks": len(np.unique(judged.blocks)),
-        "assumptions": _assumptions(len(given.labels), len(judged.labels), groups is not None, train_ends, test_begins),
+        "checks": checks,
+        "assumptions": (
+            _order(train_ends, test_begins, split),
+            _entities(len(given.target), len(judged.target), grouped=groups is not None),
+            *TAKEN_FOR_GRANTED,
+        ),
     }
-    if reasons := _invalid(compared, train_ends, test_begins):
-        words = f"“{question}”: no valid verdict. {' '.join(reasons)}"
+    leaks = [check.words for check in checks if check.standing == "fails"]
+    if reasons := [*_crossing(train_ends, test_begins), *leaks, *_too_few(compared)]:
+        kind = "invalid: leakage" if leaks or _crossing(train_ends, test_begins) else "no valid verdict"
+        words = f"“{question}”: {kind}. {' '.join(dict.fromkeys(reasons))}"
         return Judgement(Verdict(**declared, answer="invalid", words=words), np.empty(0))
 
     p, null = permutation_test(compared, permutations, permuting)
-    baseline = _baseline(judged.labels, train_prevalence)
+    baseline = _baseline(judged, dummy)
     families = tuple(
-        _result(name, i, judged=judged, compared=compared, baseline=baseline, confidence=1 - level / len(predictions))
+        _result(
+            name, i, judged=judged, compared=compared, baseline=baseline, confidence=1 - adjusted / len(predictions)
+        )
         for i, name in enumerate(predictions)
     )
-    measured = _Measured(
+    simple = () if split is None else tuple(simple_baselines(split, compared, rows[comparable], fitting))
+    measured = Measured(
+        task=task,
         p=p,
         families=families,
         baseline=baseline,
-        level=level,
+        baselines=simple,
+        level=declared["level"],
+        confidence=1 - adjusted,
         smallest=smallest_effect,
         material=material_effect,
         permutations=permutations,
-        rows=len(judged.labels),
+        rows=len(judged.target),
+        look=look,
+        checked=split is not None,
     )
+    best = list(predictions).index(measured.best.name)
+    curve = () if split is None else learning_curve(estimators or {}, split, compared, rows[comparable], fitting)
     found: dict[str, Any] = {
         "answer": measured.answer,
         "words": measured.words(question),
@@ -159,160 +223,116 @@ def judge(
         "effect": measured.best.auc - 0.5,
         "families": families,
         "baseline": baseline,
+        "baselines": simple,
         "more_rows": measured.more_rows,
-        "limits": measured.limits(uncompared=len(judged.labels) - len(compared.labels)),
+        "learning": tuple(curve),
+        "subgroups": tuple(subgroups_of(subgroups or {}, judged, rows, best, 1 - level)),
+        "calibration": tuple(calibration_of(judged, best)),
+        "limits": measured.limits(uncompared=len(judged.target) - len(compared.target)),
     }
     return Judgement(Verdict(**declared, **found), null)
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """What was measured, and the rule that answers from it."""
-
-    p: float
-    families: tuple[FamilyResult, ...]
-    baseline: DummyBaseline
-    level: float
-    smallest: float
-    material: float
-    permutations: int
-    rows: int
-
-    @property
-    def best(self) -> FamilyResult:
-        return max(self.families, key=lambda family: family.auc)
-
-    @property
-    def highest(self) -> FamilyResult:
-        """The family whose interval reaches highest: what is not excluded."""
-        return max(self.families, key=lambda family: family.high)
-
-    @property
-    def to_exclude(self) -> float:
-        """The AUC that *no signal* must exclude."""
-        return 0.5 + (self.smallest if self.p <= self.level else self.material)
-
-    @property
-    def answer(self) -> Answer:
-        if self.p <= self.level and self.best.low > 0.5 and self.best.auc >= 0.5 + self.smallest:
-            return "signal"
-        return "no signal" if self.highest.high < self.to_exclude else "undecided"
-
-    @property
-    def more_rows(self) -> int | None:
-        """About how many more rows decide, if the AUC stays: an interval's half width shrinks with the root of n."""
-        if self.answer != "undecided":
-            return None
-        ratios = []
-        if self.best.auc >= 0.5 + self.smallest:
-            ratios.append((self.best.auc - self.best.low) / (self.best.auc - 0.5))
-        if self.highest.auc < self.to_exclude:
-            ratios.append((self.highest.high - self.highest.auc) / (self.to_exclude - self.highest.auc))
-        more = max(self.rows * (min(ratios) ** 2 - 1), self.rows / 10)  # a near miss needs some rows, too
-        return int(float(f"{more:.1e}"))
-
-    def words(self, question: str) -> str:
-        """Three sentences that a colleague understands."""
-        best, bound = self.best, f"{self.highest.high:.3f}"
-        of = "The model" if len(self.families) == 1 else f"The best of {len(self.families)} model families"
-        as_good = f"{round(self.p * (1 + self.permutations)) - 1:,} of {self.permutations:,}"
-        match self.answer:
-            case "signal":
-                lead = "there is a signal"
-                end = f"Its Brier score is {best.brier:.3f}, that of the training prevalence {self.baseline.brier:.3f}."
-            case "no signal" if self.p <= self.level:
-                lead = "no signal of a size that counts"
-                end = f"There is an effect, but an AUC above {bound} is excluded, and {self.to_exclude:g} would count."
-            case "no signal":
-                lead = "no signal"
-                end = f"An AUC above {bound} is excluded; a smaller effect is not, and would take more rows to find."
-            case _:
-                lead = "undecided"
-                end = (
-                    f"Too little to count and an AUC of up to {bound} both remain possible; about {self.more_rows:,} "
-                    "more held-out rows would decide."
-                )
-        return (
-            f"“{question}”: {lead}. {of}, {best.name}, ranks a positive row above a negative one in "
-            f"{100 * best.auc:.1f} % of pairs, where chance reaches 50 % (ROC AUC {best.auc:.3f}, "
-            f"{100 * (1 - self.level):g} % interval {best.low:.3f} to {best.high:.3f}), and {as_good} random "
-            f"permutations of the {self.rows:,} held-out labels did as well (p = {self.p:.2g}, level {self.level:g}). "
-            f"{end}"
-        )
-
-    def limits(self, uncompared: int) -> tuple[str, ...]:
-        """What a reader should know before relying on the verdict."""
-        limits = ["A permutation test cannot see a leak: a feature that knows the future passes it."]
-        if self.best.auc >= TOO_GOOD:
-            limits.append(f"An AUC of {self.best.auc:.3f} is rarely earned: look for a leak before believing it.")
-        if abs(self.p - self.level) <= 2.58 * math.sqrt(self.level * (1 - self.level) / self.permutations):
-            limits.append("p is so near the level that another seed may fall on its other side: use more permutations.")
-        if self.answer == "signal" and self.best.skill <= 0:
-            limits.append("It ranks well, but its probabilities are worse than the prevalence: calibrate before use.")
-        limits += [
-            f"{family.name} ranks reliably the wrong way round: look for a flipped label, or a change since training."
-            for family in self.families
-            if family.high < 0.5
-        ]
-        if uncompared:
-            limits.append(f"{uncompared:,} rows lie in blocks of one class only and take part in no comparison.")
-        return tuple(limits)
+def _dummy(task: Task, train_prevalence: float | None, split: Split | None, given: Holdout) -> float:
+    """What the dummy predicts: the training prevalence, or mean."""
+    known = split.train_target if split is not None else None
+    if task != "classification":
+        return float((given.target if known is None else known).mean())
+    if train_prevalence is None and known is not None:
+        train_prevalence = float(known.mean())
+    expected = "a share between 0 and 1, both excluded; or train=… and target=…, which tell it"
+    require(train_prevalence is not None and 0 < train_prevalence < 1, "train_prevalence", expected)
+    return float(train_prevalence or 0)
 
 
-def _invalid(compared: Holdout, train_ends: date | None, test_begins: date | None) -> list[str]:
-    reasons = []
-    if train_ends is not None and test_begins is not None and train_ends >= test_begins:
-        reasons.append(
-            f"Training looks at days up to {train_ends} and the test begins on {test_begins}: "
-            "the test must lie wholly after what training saw, the horizon of its labels included."
-        )
-    if min(compared.positives, compared.negatives) < FEWEST_OF_A_CLASS:
-        reasons.append(
+def _crossing(train_ends: date | None, test_begins: date | None) -> list[str]:
+    if train_ends is None or test_begins is None or train_ends < test_begins:
+        return []
+    return [
+        f"Training looks at days up to {train_ends} and the test begins on {test_begins}: "
+        "the test must lie wholly after what training saw, the horizon of its labels included."
+    ]
+
+
+def _too_few(compared: Holdout) -> list[str]:
+    if compared.task == "classification":
+        if compared.fewest >= FEWEST_OF_A_CLASS:
+            return []
+        return [
             f"Only {compared.positives} positive and {compared.negatives} negative rows have rows of the other class "
             f"in their block to compare with, and a verdict needs {FEWEST_OF_A_CLASS} of each: hold out more rows, or "
             "make the blocks larger."
-        )
-    return reasons
+        ]
+    queries = len(np.unique(compared.blocks))
+    if len(compared.target) >= FEWEST_ROWS and (compared.task == "regression" or queries >= FEWEST_QUERIES):
+        return []
+    need = f"{FEWEST_ROWS}" if compared.task == "regression" else f"{FEWEST_ROWS}, in {FEWEST_QUERIES} queries"
+    return [
+        f"Only {len(compared.target)} rows have rows of another target in their block to compare with, in {queries} "
+        f"blocks, and a verdict needs {need}: hold out more rows, or make the blocks larger."
+    ]
 
 
-def _assumptions(
-    given: int, judged: int, grouped: bool, train_ends: date | None, test_begins: date | None
-) -> tuple[str, ...]:
+def _entities(given: int, judged: int, *, grouped: bool) -> str:
     if not grouped:
-        entities = "Every row is taken as an entity of its own: no groups were given."
-    elif judged == given:
-        entities = "Every row is an entity of its own (checked)."
-    else:
-        entities = (
-            f"{judged:,} of {given:,} rows were judged, one an entity, drawn at random: its rows resemble each other."
-        )
-    return (
-        f"Training ends on {train_ends}, the test begins on {test_begins} (checked)."
-        if train_ends
-        else "The held-out rows lie after all that training saw: no dates were given to check it.",
-        entities,
-        "The families were chosen before anyone looked at the held-out labels.",
-        "Within a block, rows are exchangeable if the predictions carry nothing about the labels.",
-    )
+        return "Every row is taken as an entity of its own: no groups were given."
+    if judged == given:
+        return "Every row is an entity of its own (checked)."
+    return f"{judged:,} of {given:,} rows were judged, one an entity, drawn at random: its rows resemble each other."
 
 
-def _losses(labels: NDArray[np.bool_], probabilities: Floats) -> tuple[float, float]:
+def _order(train_ends: date | None, test_begins: date | None, split: Split | None) -> str:
+    if train_ends:
+        return f"Training ends on {train_ends}, the test begins on {test_begins} (checked)."
+    if split is not None and split.ordered:
+        return "Every held-out row is later than every training row (checked)."
+    return "The held-out rows lie after all that training saw: no dates were given to check it."
+
+
+def _losses(labels: Floats, probabilities: Floats) -> tuple[float, float]:
     """Log loss and Brier score; a certainty counts as 1e-15 from it, to keep the log loss finite."""
     clipped = np.clip(probabilities, 1e-15, 1 - 1e-15)
-    log_loss = -np.where(labels, np.log(clipped), np.log1p(-clipped)).mean()
+    log_loss = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped)).mean()
     return float(log_loss), float(np.square(probabilities - labels).mean())
 
 
-def _baseline(labels: NDArray[np.bool_], prevalence: float) -> DummyBaseline:
-    log_loss, brier = _losses(labels, np.full(len(labels), prevalence))
-    return DummyBaseline(prevalence=prevalence, log_loss=log_loss, brier=brier)
+def _baseline(judged: Holdout, dummy: float) -> DummyBaseline:
+    if judged.task == "classification":
+        log_loss, brier = _losses(judged.target, np.full(len(judged.target), dummy))
+        return DummyBaseline(prevalence=dummy, log_loss=log_loss, brier=brier)
+    means = np.bincount(judged.blocks, weights=judged.target) / np.maximum(np.bincount(judged.blocks), 1)
+    return DummyBaseline(prevalence=dummy, brier=float(np.square(judged.target - means[judged.blocks]).mean()))
 
 
 def _result(
     name: str, family: int, *, judged: Holdout, compared: Holdout, baseline: DummyBaseline, confidence: float
 ) -> FamilyResult:
-    log_loss, brier = _losses(judged.labels, judged.predictions[:, family])
     auc, error = auc_and_error(compared, family)
-    low, high = interval(auc, error, min(compared.positives, compared.negatives), confidence)
-    skill = 1 - brier / baseline.brier
-    return FamilyResult(name=name, auc=auc, low=low, high=high, log_loss=log_loss, brier=brier, skill=skill)
+    low, high = interval(auc, error, compared.fewest, confidence)
+    said = judged.predictions[:, family]
+    common: dict[str, Any] = {"name": name, "auc": auc, "low": low, "high": high}
+    match judged.task:
+        case "classification":
+            log_loss, brier = _losses(judged.target, said)
+            return FamilyResult(**common, log_loss=log_loss, brier=brier, skill=1 - brier / baseline.brier)
+        case "regression":
+            error = float(np.square(said - judged.target).mean())
+            return FamilyResult(**common, brier=error, skill=1 - error / baseline.brier, rank_correlation=2 * auc - 1)
+        case _:
+            return FamilyResult(**common, ndcg=_ndcg(compared, said[judged.comparable()]))
+
+
+def _ndcg(compared: Holdout, said: Floats) -> float:
+    """Mean over queries; a gain is the relevance above the query's lowest, ties in the score go by the rows' order."""
+    _, blocks = np.unique(compared.blocks, return_inverse=True)
+    lowest = np.full(blocks.max() + 1, np.inf)
+    np.minimum.at(lowest, blocks, compared.target)
+    gain = compared.target - lowest[blocks]
+
+    def discounted(by: Floats) -> Floats:
+        order = np.lexsort((-by, blocks))
+        starts = np.concatenate([[0], np.cumsum(np.bincount(blocks))[:-1]])
+        place = np.arange(len(by)) - starts[blocks[order]]
+        return np.bincount(blocks[order], weights=gain[order] / np.log2(place + 2.0)).astype(np.float64)
+
+    return float((discounted(said) / discounted(gain)).mean())

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LOOKS = "looks"
+"""Folder below the home: the ledger of looks at the same held-out rows."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """The files and folders of one run."""

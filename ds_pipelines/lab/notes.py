@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
 
     from ds_pipelines.evidence import ModelCard, RunInput, Verdict
 
@@ -243,66 +242,6 @@ def figure(drawing: Figure, name: str) -> None:
     notes.keep(f"plots/{name}.png", png.getvalue())
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close(drawing)
-
-
-def verdict(
-    question: str,
-    y_true: ArrayLike,
-    predictions: Mapping[str, ArrayLike],
-    *,
-    train_prevalence: float,
-    train_ends: date | None = None,
-    test_begins: date | None = None,
-    blocks: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
-    level: float = 0.01,
-    permutations: int = 2_000,
-    seed: int = 0,
-) -> Verdict:
-    """Judges on held-out rows whether any model family predicts a binary target, and keeps the answer with its figure.
-
-    Args:
-        question: What was asked, in words that a colleague understands.
-        y_true: Held-out labels, 0 and 1 or booleans, shape (n,).
-        predictions: Each family's probability of the positive class, shape (n,), in the order of `y_true`.
-        train_prevalence: Share of positives among the training rows.
-        train_ends: The last day that training looked at, the horizon of its labels included.
-        test_begins: The first as-of day of the held-out rows.
-        blocks: Within which rows are exchangeable, as the as-of day, shape (n,). None: all are.
-        groups: The entity of each row, as the customer, shape (n,). None: every row is one of its own.
-        level: Largest p that counts.
-        permutations: How many; the smallest p they can show is 1 / (1 + permutations).
-        seed: Decides the permutations.
-
-    Raises:
-        UnfitForVerdictError: an argument has the wrong shape, missing values, or values out of range.
-        UnusableNoteError: the run has a verdict already; several would earn several chances.
-    """
-    from ds_pipelines.lab.judge import judge
-    from ds_pipelines.lab.plots import verdict_figure
-
-    notes = current()
-    if notes is not None and notes.verdict is not None:
-        raise UnusableNoteError("verdict", question, "one verdict a run, with all model families in it")
-    judgement = judge(
-        question,
-        y_true,
-        predictions,
-        train_prevalence=train_prevalence,
-        blocks=blocks,
-        groups=groups,
-        level=level,
-        permutations=permutations,
-        seed=seed,
-        train_ends=train_ends,
-        test_begins=test_begins,
-    )
-    say(judgement.verdict.words)
-    if notes is not None:
-        notes.verdict = judgement.verdict
-        notes.keep("evidence/verdict.json", judgement.verdict.model_dump_json(indent=2).encode())
-        figure(verdict_figure(judgement.verdict, judgement.null), "verdict")
-    return judgement.verdict
 
 
 def require_name(call: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The figure of a verdict: what chance does, what the model families do.
+"""The figures of a verdict: what chance does and what the model families do; learning curve; calibration.
 
 What belongs here: drawing what a verdict holds, for those who read a run in Dagster or MLflow. What does not: computing
 anything a verdict does not hold, and figures of an experiment's own.
@@ -6,8 +6,11 @@ anything a verdict does not hold, and figures of an experiment's own.
 
 from __future__ import annotations
 
+import io
 import textwrap
 from typing import TYPE_CHECKING
+
+from ds_pipelines.lab.measured import NAMES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +57,44 @@ def verdict_figure(verdict: Verdict, null: NDArray[np.float64]) -> Figure:
     _draw_chance(chance, verdict, null)
     _draw_families(families, verdict)
     return figure
+
+
+def learning_figure(verdict: Verdict) -> Figure:
+    """Draw each refitted family's AUC over the rows it learnt from."""
+    figure, axes = _square()
+    for family in dict.fromkeys(point.family for point in verdict.learning):
+        points = [point for point in verdict.learning if point.family == family]
+        axes.plot([point.rows for point in points], [point.auc for point in points], "o-", label=family)
+    axes.axhline(0.5, color=INK, linewidth=1, zorder=0)
+    axes.legend(frameon=False)
+    _dress(axes, "What more rows bring", "training rows")
+    return figure
+
+
+def calibration_figure(verdict: Verdict) -> Figure:
+    """Draw what the best family said against what came true."""
+    figure, axes = _square()
+    said, observed = ([getattr(bin_, name) for bin_ in verdict.calibration] for name in ("said", "observed"))
+    ends = (min(*said, *observed), max(*said, *observed)) if len(said) > 1 else (0.0, 1.0)
+    axes.plot(ends, ends, color=CHANCE, linestyle="--")
+    axes.plot(said, observed, "o-", color=INK)
+    axes.set_ylabel("what came true", color=INK)
+    _dress(axes, f"{verdict.best}, by tenths of what it said", "what it said")
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG; equal figures are equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _square() -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), dpi=110, facecolor="white", layout="constrained")
+    return figure, figure.subplots()
 
 
 def _draw_chance(axes: Axes, verdict: Verdict, null: NDArray[np.float64]) -> None:
@@ -118,8 +159,9 @@ def _draw_families(axes: Axes, verdict: Verdict) -> None:
     axes.set_yticks([])
     _dress(
         axes,
-        f"What the models do: {verdict.rows:,} held-out rows, {verdict.positives:,} positive",
-        f"ROC AUC with {100 * verdict.confidence:g} % intervals, valid jointly",
+        f"What the models do: {verdict.rows:,} held-out rows"
+        + (f", {verdict.positives:,} positive" if verdict.task == "classification" else ""),
+        f"{NAMES[verdict.task]} with {100 * verdict.confidence:.3g} % intervals, valid jointly",
     )
 
 

@@ -121,7 +121,7 @@ def complete(layout: Layout, settings: Settings, *, opened: Opened | None = None
         run = opened or _known(layout) or open_run(layout, settings)
         record = completed.record.model_copy(update={"run_id": run.run_id, "url": run.url})
         _write(layout, record)
-        tracked.finish(run, _result(record), layout.artifacts)
+        tracked.finish(run, _result(record, completed.verdict), layout.artifacts)
     shutil.rmtree(layout.folder)
     return replace(completed, record=record)
 
@@ -331,13 +331,16 @@ def _tags(task: dict[str, Any]) -> dict[str, str]:
     return tags | {name: value for name, value in optional.items() if value}
 
 
-def _result(record: RunRecord) -> Result:
+def _result(record: RunRecord, verdict: Verdict | None) -> Result:
     states = {"finished": "FINISHED", "failed": "FAILED", "capped": "FAILED", "killed": "KILLED"}
     inputs = "".join(f"{each.table} {each.day} {each.digest}\n" for each in sorted(record.inputs, key=str))
     tags = {
         "ds.status": record.status,
         "ds.verdict": record.verdict,
         "ds.question": record.question,
+        # Runs that share a holdout looked at the same held-out rows.
+        "ds.holdout": verdict.holdout if verdict else None,
+        "ds.look": str(verdict.look) if verdict and verdict.look else None,
         "ds.inputs": hashlib.sha256(inputs.encode()).hexdigest() if record.inputs else None,
         "mlflow.source.git.commit": record.code.commit,
     }

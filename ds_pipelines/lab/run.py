@@ -28,6 +28,7 @@ from ds_pipelines.lab import capture_code, spool, strays
 from ds_pipelines.lab.capture_environment import describe
 from ds_pipelines.lab.child_environment import child_environment, recorded_variables
 from ds_pipelines.lab.launch import Ended, launch
+from ds_pipelines.lab.layout import LOOKS
 from ds_pipelines.lab.record import Completed, complete, draft, open_run
 from ds_pipelines.lab.scripts import Script, find
 from ds_pipelines.lab.seeds import UNSEEDED
@@ -177,6 +178,9 @@ def _watch(
         The run in MLflow, and what interrupted the waiting; either may be None.
     """
     variables = child_environment(settings, layout, of_a_server=asked_by is not None)
+    looks = settings.home / LOOKS
+    looks.mkdir(parents=True, exist_ok=True, mode=0o700)
+    pipes = [asked_by.folder] if asked_by and asked_by.folder else []
     interruption: BaseException | None = None
     with ThreadPoolExecutor(2) as aside:
         opening = aside.submit(_open, layout, settings, asked_by)
@@ -188,7 +192,7 @@ def _watch(
                 environment=variables,
                 folder=layout.folder,
                 readable=_readable(layout, task, settings),
-                writable=[layout.folder, settings.cache, *([asked_by.folder] if asked_by and asked_by.folder else [])],
+                writable=[layout.folder, settings.cache, looks, *pipes],
                 ports=[urlsplit(settings.gateway_base).port or settings.gateway_port],
                 output=layout.output,
                 on_output=tell,

@@ -175,10 +175,13 @@ lab.verdict(
     f"Who buys again within {horizon.days} days?",
     bought_again,
     scores,
-    train_prevalence=train["buys_again"].to_numpy().mean(),
+    train=train.drop("as_of"),
+    test=test.drop("as_of"),
+    target="buys_again",
+    groups="customer_id",
     train_ends=days[-1] + horizon,
     test_begins=test_day,
-    groups=test["customer_id"],
+    subgroups=["is_business", "newsletter", "age"],
     seed=seed,
 )
 
