@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ds_pipelines import cli_table
+from ds_pipelines.cli_experiments import experiments
 from ds_pipelines.cli_extract import extract
 from ds_pipelines.cli_policy import policy
 from ds_pipelines.errors import DsPipelinesError
@@ -29,6 +30,7 @@ app.command("table")(cli_table.table)
 app.add_typer(cli_table.requests, name="requests")
 app.add_typer(extract, name="extract")
 app.add_typer(policy, name="policy")
+app.add_typer(experiments, name="experiments")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")
 app.add_typer(token, name="token")

@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     retention_days: int | None = Field(
         None, description="How many days of extracts are kept, unless something needs more; unset: all.", ge=1
     )
+    experiment_retention_days: int | None = Field(
+        None,
+        description="How many days runs of experiments are kept, unless something needs them; unset: all.",
+        ge=1,
+    )
     listing_age: timedelta = Field(
         timedelta(minutes=5),
         description="How long what the gateway listed counts as current, so that reading again asks nobody (ISO 8601).",
@@ -250,6 +255,16 @@ class Settings(BaseSettings):
     def cache(self) -> Path:
         """The lab's cache of what the gateway served."""
         return self.home / "cache"
+
+    @property
+    def closed(self) -> Path:
+        """Folder of the experiments that were closed, each with its reason."""
+        return self.home / "closed"
+
+    @property
+    def environments(self) -> Path:
+        """Virtual environments in which past runs are reproduced."""
+        return self.home / "environments"
 
     @property
     def artifacts(self) -> Path:

@@ -9,6 +9,7 @@ A module a room; all are imported from here.
 from ds_pipelines.errors.asking import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.base import DsPipelinesError as DsPipelinesError
 from ds_pipelines.errors.base import listing as listing
+from ds_pipelines.errors.experiments import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.extract import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.gateway import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.lab import *  # noqa: F403 — every class of the module is meant

@@ -113,6 +113,30 @@ class TrackedRun:
             self._client.set_terminated(self.run_id, status)
 
 
+@contextmanager
+def connected(settings: Settings) -> Iterator[MlflowClient]:
+    """A client of the settings' MLflow, whose troubles within the block are said in one sentence.
+
+    Raises:
+        TrackingUnreachableError: nobody answers within seconds, or MLflow refuses.
+    """
+    address = _shown(settings.tracking_base)
+    _probe(settings.tracking_base, address)
+    from mlflow import MlflowClient
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(REQUEST_SECONDS)
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(RETRIES)
+    with _reported(address):
+        yield MlflowClient(tracking_uri=settings.tracking_base)
+
+
+def pages(settings: Settings) -> str:
+    """Where MLflow's pages are."""
+    address = _shown(settings.tracking_base)
+    return address if _is_http(address) else f"http://{settings.host}:{settings.mlflow_port}"
+
+
 def _experiment(client: MlflowClient, name: str, settings: Settings) -> str:
     from mlflow.exceptions import MlflowException
 
