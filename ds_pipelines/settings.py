@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
     releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
     experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")
+    pins: Path | None = Field(
+        None, description="File that names the snapshots which `lab.table` reads; set where a run is reproduced."
+    )
 
     @classmethod
     def settings_customise_sources(

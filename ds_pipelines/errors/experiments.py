@@ -66,3 +66,11 @@ class UnrecordedRunError(DsPipelinesError):
             f"Run {run_id} cannot be read: it left no {missing} that this version understands. Expected the artifacts "
             "that `ds-pipelines run` keeps with each run; run the experiment again to have them."
         )
+
+
+class NotReproducibleError(DsPipelinesError):
+    """A run cannot be repeated, because something that it needs is gone; the answer *cannot* is made from it."""
+
+    def __init__(self, kind: str, words: str) -> None:
+        super().__init__(f"The run cannot be repeated: {words}.")
+        self.kind, self.words = kind, words
