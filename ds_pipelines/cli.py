@@ -10,8 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ds_pipelines import cli_table
-from ds_pipelines.cli_experiments import experiments
+from ds_pipelines import cli_run, cli_table
+from ds_pipelines.cli_experiments import experiments, reproduce
 from ds_pipelines.cli_extract import extract
 from ds_pipelines.cli_policy import policy
 from ds_pipelines.errors import DsPipelinesError
@@ -26,6 +26,9 @@ app = typer.Typer(
 )
 release = typer.Typer(help="Offer what works to production, and take it in by its hash.", no_args_is_help=True)
 app.add_typer(release, name="release")
+app.command("run")(cli_run.run)
+experiments.command("replay")(cli_run.replay)
+app.command("reproduce")(reproduce)
 app.command("table")(cli_table.table)
 app.add_typer(cli_table.requests, name="requests")
 app.add_typer(extract, name="extract")
@@ -93,21 +96,6 @@ def sample(transactions: Transactions = None, customers: Customers = 20_000, see
         typer.echo(f"{rows:>12,} {table}")
     for rule, rows, fate in loaded.accounting:
         typer.echo(f"{rows:>12,} {fate}: {rule}")
-
-
-@app.command()
-def run(script: Annotated[str, typer.Argument(help="A script's path, or an experiment's name.")]) -> None:
-    """Run an experiment as a tracked run: a script's path, or its name.
-
-    Example: ds-pipelines run repurchase
-    """
-    from ds_pipelines import lab
-
-    record = lab.run(script, settings=load_settings()).record
-    typer.echo(
-        f"{record.experiment}: {record.verdict or 'done'} after {record.seconds:.0f} s\n"
-        f"run {record.run_id}\n{record.url}"
-    )
 
 
 @release.command()

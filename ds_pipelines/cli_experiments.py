@@ -13,7 +13,7 @@ from ds_pipelines.cli_grid import grid, show
 from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
-    from ds_pipelines.evidence import Closing
+    from ds_pipelines.evidence import Closing, Reproduction
     from ds_pipelines.lab.history import History, PastRun
 
 experiments = typer.Typer(help="Find, compare and close what was tried.", no_args_is_help=True)
@@ -146,6 +146,57 @@ def prune_runs(
     store = postgres.sqlalchemy_url(postgres.url("mlflow", settings)) if ours else None
     for line in pruning.told(pruning.prune(settings, store=store, do_it=do_it)):
         typer.echo(line)
+
+
+def reproduce(
+    run: Run,
+    *,
+    today: Annotated[
+        list[str] | None,
+        typer.Option(help="Take this as it is today instead: code, data, environment, variables, threads or all."),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, help="Relative difference of numbers that counts as equal.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Repeat a run from what it recorded, compare every output, and say why it differs if it does; exit 0 if equal.
+
+    Example: ds-pipelines reproduce 8f2c01d9 --today data
+    """
+    from typing import get_args
+
+    from ds_pipelines.evidence import Part
+    from ds_pipelines.lab.reproduce import reproduce as repeat
+
+    known = get_args(Part)
+    if wrong := set(today or []) - {*known, "all"}:
+        raise typer.BadParameter(f"expected {', '.join(known)} or all, not {', '.join(sorted(wrong))}")
+    parts: tuple[Part, ...] = tuple(part for part in known if "all" in (today or []) or part in (today or []))
+    found = repeat(run, load_settings(), today=parts, tolerance=tolerance)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        _print_reproduction(found)
+    if found.answer in ("differs", "cannot"):
+        raise typer.Exit(1)
+
+
+def _print_reproduction(found: "Reproduction") -> None:
+    typer.echo(found.words)
+    differing = [each for each in found.outputs if each.likeness != "identical"]
+    if differing:
+        typer.echo("")
+        rows = grid("output", "kind", "likeness", "difference")
+        for each in differing:
+            rows.add_row(each.artifact, each.kind, each.likeness, each.difference)
+        show(rows)
+    for cause in found.causes:
+        shown = "an experiment shows it" if cause.proven else "as the records say"
+        typer.echo(f"cause: {cause.kind}: {cause.words} ({shown})")
+    for change in found.changed_since:
+        typer.echo(f"today otherwise, and restored for this: {change.words}")
+    typer.echo(f"{found.executions} executions, {found.seconds:.0f} s")
 
 
 def _print_runs(history: "History", runs: "list[PastRun]", closing: "Closing | None") -> None:

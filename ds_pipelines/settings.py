@@ -255,6 +255,11 @@ class Settings(BaseSettings):
         return self.home / "snapshots"
 
     @property
+    def spool(self) -> Path:
+        """Folders of the runs that go on, and of those that MLflow has not got yet."""
+        return self.home / "spool"
+
+    @property
     def cache(self) -> Path:
         """The lab's cache of what the gateway served."""
         return self.home / "cache"

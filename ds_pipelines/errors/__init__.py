@@ -16,6 +16,7 @@ from ds_pipelines.errors.lab import *  # noqa: F403 — every class of the modul
 from ds_pipelines.errors.platform import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.policy import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.release import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.running import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.sample import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.scoring import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.snapshots import *  # noqa: F403 — every class of the module is meant

@@ -28,12 +28,12 @@ from ds_pipelines.lab.layout import Layout
 from ds_pipelines.lab.own_environment import interpreter
 from ds_pipelines.lab.private import is_secret_file
 from ds_pipelines.lab.record import draft
-from ds_pipelines.settings import PROJECT, TELEMETRY_OFF
+from ds_pipelines.settings import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ds_pipelines.evidence import Part, RunRecord
+    from ds_pipelines.evidence import Part, RunEnvironment, RunRecord
     from ds_pipelines.lab.pins import Pin
     from ds_pipelines.settings import Settings
 
@@ -106,7 +106,7 @@ class Bench:
             (layout.folder / "steady").mkdir()
             variables |= steady.install(steadied, layout.folder / "steady")
         self._prepare(layout, script, bases)
-        environment = describe(recorded_variables(variables))
+        environment = self._environment(recorded_variables(variables), python)
         layout.environment.write_text(environment.model_dump_json(), encoding="utf-8")
         ended = launch(
             [str(python), "-m", "ds_pipelines.lab.child", str(layout.folder)],
@@ -157,14 +157,21 @@ class Bench:
         locked = lock.read_bytes() if lock.is_file() else None
         return interpreter(environment.packages, environment.python, locked, self.settings)
 
+    def _environment(self, variables: Mapping[str, str], python: Path) -> RunEnvironment:
+        """What it runs on; an interpreter of its own was made to have what the run had."""
+        here, then = describe(variables), self.record.environment
+        if python == Path(sys.executable) or then is None:
+            return here
+        return here.model_copy(update={"packages": then.packages, "python": then.python})
+
     def _variables(self, layout: Layout, settings: Settings, today: frozenset[Part]) -> dict[str, str]:
         """All variables of the process: what the platform needs, the run's own, and its threads."""
         here = child_environment(settings, layout, of_a_server="variables" not in today)
         environment = self.record.environment
         if environment is None:
             return here
-        own = {name for name in recorded_variables(here) if not _is_ours(name)}
-        recorded = {name: value for name, value in environment.variables.items() if not _is_ours(name)}
+        own = recorded_variables(here).keys()
+        recorded = recorded_variables(environment.variables)
         threads = {name for name in own | recorded.keys() if is_about_threads(name)}
         kept = {name: value for name, value in here.items() if name not in own}
         others = here if "variables" in today else recorded
@@ -202,7 +209,7 @@ class Bench:
         layout.task.write_text(json.dumps(task), encoding="utf-8")
 
     def _link_neighbours(self, layout: Layout) -> None:
-        """Files beside the script that are no code, as a table of its own: no run records them, so today's are there."""
+        """Files beside the script that are no code, as a table: no run records them, so today's are there."""
         beside = (self.settings.experiments / self.record.script).parent
         for path in sorted(beside.iterdir()) if beside.is_dir() else ():
             link = layout.work / path.name
@@ -246,10 +253,6 @@ def _threads(threads: Mapping[str, int], processors: int) -> dict[str, str]:
     """Variables that give the libraries as many threads as they had, on a machine with other processors."""
     chosen = {name: str(number) for library, number in threads.items() for name in THREADS.get(library, ())}
     return {"LOKY_MAX_CPU_COUNT": str(processors)} | chosen
-
-
-def _is_ours(variable: str) -> bool:
-    return variable.startswith(("DS_", "DAGSTER_", "MLFLOW_")) or variable in TELEMETRY_OFF
 
 
 def _programs(python: Path) -> list[Path]:

@@ -58,7 +58,7 @@ def of_code(a: Mapping[str, str], b: Mapping[str, str], script: str) -> list[Cau
             continue
         what = "is new" if path not in a else "is used no longer" if path not in b else "was edited"
         kind = "script" if path == script else "helper"
-        causes.append(Cause(kind=f"edited {kind}", words=f"{path} {what} since the run"))  # type: ignore[arg-type]  # both are kinds
+        causes.append(Cause(kind=f"edited {kind}", words=f"{path} {what} since the run"))
     return causes
 
 
@@ -108,11 +108,7 @@ def of_threads(a: RunEnvironment, b: RunEnvironment) -> list[Cause]:
 
 def of_variables(a: Mapping[str, str], b: Mapping[str, str]) -> list[Cause]:
     """Which variables have another value, by name only: a value may say too much."""
-    names = [
-        name
-        for name in sorted(a.keys() | b.keys())
-        if a.get(name) != b.get(name) and not is_about_threads(name) and not name.startswith(("DS_", "PYTHONPATH"))
-    ]
+    names = [name for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name) and not is_about_threads(name)]
     if not names:
         return []
     more = f", and {len(names) - MOST} more" if len(names) > MOST else ""

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ds_pipelines.errors import AmbiguousRunError, UnknownRunError, UnrecordedRunError
 from ds_pipelines.evidence import RunRecord
-from ds_pipelines.lab.tracking import connected, pages
+from ds_pipelines.lab.mlflow_client import connected, pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

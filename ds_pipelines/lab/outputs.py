@@ -80,7 +80,7 @@ def judge(a: Side, b: Side, tolerance: float) -> Judged:
             likeness, words = ("new", "only the repetition made it") if paths[1].is_file() else (
                 "missing", "the repetition did not make it"
             )  # fmt: skip
-            compared.append(OutputComparison(artifact=artifact, kind=kind, likeness=likeness, difference=words))  # type: ignore[arg-type]  # both are likenesses
+            compared.append(OutputComparison(artifact=artifact, kind=kind, likeness=likeness, difference=words))
             clocks.append(False)
             continue
         found = compare(
@@ -112,7 +112,7 @@ def _metrics(a: dict[str, float], b: dict[str, float], tolerance: float) -> list
         artifact = f"{METRIC}{name}"
         if name not in a or name not in b:
             likeness = "missing" if name in a else "new"
-            compared.append(OutputComparison(artifact=artifact, kind="metric", likeness=likeness))  # type: ignore[arg-type]  # both are likenesses
+            compared.append(OutputComparison(artifact=artifact, kind="metric", likeness=likeness))
             continue
         found = numbers(np.array([a[name]]), np.array([b[name]]), tolerance)
         words = "" if a[name] == b[name] else f"{a[name]:.6g} became {b[name]:.6g}"

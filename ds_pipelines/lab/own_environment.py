@@ -16,11 +16,11 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors import NotReproducibleError
+from ds_pipelines.lab.capture_environment import installed
 from ds_pipelines.settings import PACKAGE, environment
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ BUILD_SECONDS = 1_200.0
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 
 
-def installed() -> dict[str, str]:
-    """Version by name of everything that is installed beside this interpreter."""
-    found = {name_of(each.name or ""): each.version for each in distributions()}
-    return dict(sorted((name, version) for name, version in found.items() if name))
-
-
 def name_of(package: str) -> str:
     """A package's name in the one form in which it is compared."""
     return re.sub(r"[-_.]+", "-", package).lower()
@@ -49,7 +43,7 @@ def name_of(package: str) -> str:
 
 def differing(packages: Mapping[str, str]) -> dict[str, tuple[str, str | None]]:
     """The recorded packages whose version is another one here: as recorded, and as installed."""
-    here = installed()
+    here = {name_of(name): version for name, version in installed().items()}
     recorded = {name_of(name): version for name, version in packages.items()}
     return {
         name: (version, here.get(name))

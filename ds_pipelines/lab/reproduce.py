@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from ds_pipelines.errors import NotReproducibleError
 from ds_pipelines.evidence import Cause, Reproduction, RunInput
-from ds_pipelines.lab import causes
+from ds_pipelines.lab import causes as reasons
 from ds_pipelines.lab.again import Again, Bench, bench
 from ds_pipelines.lab.contents import is_rounding
 from ds_pipelines.lab.history import History, PastRun, opened, read_record
@@ -90,7 +90,7 @@ class _Inquiry:
         try:
             again = self.bench.execute(self.today)
         except NotReproducibleError as error:
-            cause = Cause(kind=error.kind, words=error.words, proven=True)  # type: ignore[arg-type]  # the error's kinds are causes
+            cause = Cause(kind=error.kind, words=error.words, proven=True)
             return self._said("cannot", f"cannot be repeated: {error.words}", causes=(cause,))
         judged = self._judged(again)
         if failed := self._failed(again):
@@ -148,7 +148,7 @@ class _Inquiry:
 
     def _candidates(self, again: Again) -> dict[Part, list[Cause]]:
         """What the records say differently."""
-        return causes.between(self.bench.record, again.record, self._snapshot)
+        return reasons.between(self.bench.record, again.record, self._snapshot)
 
     def _snapshot(self, wanted: RunInput) -> Path | None:
         from ds_pipelines.gateway.client import connect
@@ -185,7 +185,7 @@ class _Inquiry:
         """Whether the script differs from itself, and what makes it."""
         if not self._is_unsteady(again, judged):
             return None
-        seeds = causes.of_seeds(self.bench.record, again.record)
+        seeds = reasons.of_seeds(self.bench.record, again.record)
         rounding = is_rounding(judged.largest)
         for how in ("one_thread", "seeded") if rounding else ("seeded", "one_thread"):
             if self._steadies(how):
@@ -197,7 +197,7 @@ class _Inquiry:
         )
 
     def _is_unsteady(self, again: Again, judged: Judged) -> bool:
-        """Whether repetitions differ among themselves; of rounding, several are looked at, for it is a matter of luck."""
+        """Whether repetitions differ among themselves; of rounding several are looked at, for it is luck."""
         first = Side(again.record, again.artifacts)
         for _ in range(TRIES if is_rounding(judged.largest) else 1):
             other = self.bench.execute(self.today)
@@ -241,8 +241,9 @@ class _Inquiry:
         answer: ReproductionAnswer,
         words: str,
         judged: Judged | None = None,
-        causes_: tuple[Cause, ...] = (),
+        causes: tuple[Cause, ...] = (),
         again: Again | None = None,
+        *,
         first: str | None = None,
     ) -> Reproduction:
         record = self.bench.record
@@ -253,7 +254,7 @@ class _Inquiry:
             words=f"{record.experiment}, run {record.run_id[:7]}: {words}.",
             tolerance=self.tolerance,
             first_difference=first,
-            causes=causes_,
+            causes=causes,
             outputs=judged.outputs if judged else (),
             today=tuple(sorted(self.today)),
             changed_since=changed_since(record, self.bench.settings, self._snapshot),

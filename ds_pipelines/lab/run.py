@@ -1,45 +1,43 @@
-"""Running an experiment: a plain script, executed in this process and recorded whole.
+"""Running an experiment: in a process of its own, watched to its end and recorded whole.
 
-What belongs here: what surrounds a script while it runs, and the record of it. What does not: what a script notes
-(notes.py), MLflow (tracking.py), or deciding which scripts run when.
+What belongs here: preparing a run's folder, starting its process, and what the caller is told. What does not: what runs
+there (child.py), limits (launch.py), the record (record.py), or deciding which scripts run when.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
-import platform
-import resource
-import runpy
 import sys
-import tempfile
-import time
-import traceback
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from ds_pipelines.errors import DsPipelinesError, ExperimentFailedError, UnusableParameterError, listing
-from ds_pipelines.evidence import RunInput, RunRecord, Verdict
-from ds_pipelines.lab.notes import Notes, noting
+from ds_pipelines.errors import (
+    ExperimentFailedError,
+    RunCappedError,
+    RunProcessError,
+    TrackingUnreachableError,
+    UnusableParameterError,
+    listing,
+)
+from ds_pipelines.lab import capture_code, spool, strays
+from ds_pipelines.lab.capture_environment import describe
+from ds_pipelines.lab.child_environment import child_environment, recorded_variables
+from ds_pipelines.lab.launch import Ended, launch
+from ds_pipelines.lab.record import Completed, complete, draft, open_run
 from ds_pipelines.lab.scripts import Script, find
-from ds_pipelines.lab.table import reading
-from ds_pipelines.lab.tracking import Status, TrackedRun
 from ds_pipelines.settings import PROJECT, Settings, load_settings, quiet_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-PACKAGES = ("ds-pipelines", "polars", "pandas", "numpy", "scikit-learn", "lightgbm", "matplotlib", "mlflow", "skops")
-"""Whose versions a run records; the lock's digest stands for the rest."""
-LOCK = PROJECT / "requirements.lock"
-DIGITS = 7
-"""Of the code's digest, in a run's name."""
+    from ds_pipelines.evidence import RunRecord, Verdict
+    from ds_pipelines.lab.layout import Layout
+    from ds_pipelines.lab.tracking import Opened
 
 
 @dataclass(frozen=True)
@@ -52,188 +50,208 @@ class Ran:
     """PNG by name."""
 
 
+@dataclass(frozen=True)
+class Orchestration:
+    """The run of Dagster's that asked for an experiment."""
+
+    run_id: str
+    url: str
+    """Of its page."""
+    pipes: Mapping[str, Any] = field(default_factory=dict)
+    """The parameters of Dagster Pipes, by which the experiment reports."""
+    folder: Path | None = None
+    """Where the messages of Pipes go."""
+
+
 def run(
     script: str | Path,
     *,
     settings: Settings | None = None,
     parameters: Mapping[str, str] | None = None,
-    dagster_run: str | None = None,
+    dagster_run: str | Orchestration | None = None,
+    user: str | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Ran:
-    """Runs an experiment in this process and records it in MLflow, whether it succeeds or not.
+    """Runs an experiment in a process of its own and records it in MLflow, whether it succeeds or not.
+
+    While MLflow does not answer, the run is kept in the spool and recorded later.
 
     Args:
         script: The script's path, or the experiment's name.
-        settings: Where experiments and MLflow are; by default, as `lab.table` always, what the environment says.
+        settings: Where experiments and MLflow are; by default what the environment says.
         parameters: Values, as text, that replace the defaults of `lab.param` in the script.
-        dagster_run: The id of the Dagster run that asked for it, if one did.
+        dagster_run: The Dagster run that asked for it, or its id, if one did.
+        user: Who started it, where that is known.
+        tell: Told of each line that the script prints; by default it is printed.
 
     Raises:
         UnknownExperimentError: there is no such script.
-        TrackingUnreachableError: MLflow does not answer; if it never did, the script has not been run.
         UnusableParameterError: a parameter is not one that the script asks for.
         ExperimentFailedError: the script raised; what it had noted is kept in a failed run.
+        RunCappedError: it met a limit; what it had noted is kept.
+        RunProcessError: its process ended without a word; what it had noted is kept.
     """
     quiet_libraries()
     settings = settings or load_settings()
     found = find(script, settings.experiments)
-    place = _place(found, settings.experiments)
-    code = found.path.read_bytes()
-    digest = hashlib.sha256(code).hexdigest()
-    tags = {"ds.experiment": found.name, "ds.code_digest": digest, "mlflow.source.name": place}
-    if dagster_run is not None:
-        tags["ds.dagster_run"] = dagster_run
-    with tempfile.TemporaryDirectory(prefix="ds-run-") as folder:
-        notes = Notes(Path(folder), dict(parameters or {}))
-        notes.keep(f"code/{found.path.name}", code)
-        tracked = TrackedRun.start(found.name, name=f"{found.name} {digest[:DIGITS]}", tags=tags, settings=settings)
-        attempt = _attempt(found.path, notes)
-        record = RunRecord(
-            run_id=tracked.run_id,
-            experiment=found.name,
-            script=place,
-            code_digest=digest,
-            inputs=attempt.inputs,
-            parameters=notes.parameters,
-            metrics=notes.metrics,
-            verdict=notes.verdict.answer if notes.verdict else None,
-            started_at=attempt.started_at,
-            seconds=attempt.seconds,
-            url=tracked.url,
-        )
-        notes.keep("evidence/run.json", record.model_dump_json(indent=2).encode())
-        notes.keep("evidence/environment.json", json.dumps(_environment(), indent=2).encode())
-        if attempt.failure is not None:
-            notes.keep("failure.txt", _account(attempt.failure, found.path).encode())
-        tracked.finish(
-            attempt.status,
-            parameters=notes.parameters,
-            metrics=notes.metrics,
-            tags={"ds.verdict": record.verdict} if record.verdict else {},
-            inputs=record.inputs,
-            artifacts=notes.folder,
-        )
-    if attempt.failure is not None:
-        raise _explained(attempt.failure, found.path, place) from None
-    return Ran(record, notes.verdict, notes.figures)
+    asked_by = Orchestration(dagster_run, "") if isinstance(dagster_run, str) else dagster_run
+    with spool.opened(settings) as layout:
+        task = _prepare(layout, found, settings, parameters=parameters or {}, asked_by=asked_by, user=user)
+        opened, interruption = _watch(layout, task, found, settings, asked_by=asked_by, tell=tell or _print)
+        completed, recorded = _complete(layout, settings, opened)
+    if interruption is not None:
+        raise interruption
+    _require_finished(completed, task["place"])
+    if recorded:
+        spool.replay(settings)
+    return Ran(completed.record, completed.verdict, completed.figures)
 
 
-@dataclass(frozen=True)
-class _Attempt:
-    """How a script's execution went."""
-
-    inputs: tuple[RunInput, ...]
-    failure: BaseException | None
-    started_at: datetime
-    seconds: float
-
-    @property
-    def status(self) -> Status:
-        if self.failure is None:
-            return "FINISHED"
-        return "FAILED" if isinstance(self.failure, (Exception, SystemExit)) else "KILLED"
-
-
-def _attempt(path: Path, notes: Notes) -> _Attempt:
-    started_at, started = datetime.now(UTC), time.monotonic()
-    failure: BaseException | None = None
-    with reading() as inputs:
-        try:
-            with noting(notes), _teed(notes.folder / "stdout.txt"):
-                _execute(path, notes)
-            _require_asked(notes)
-        except BaseException as error:  # an interruption is recorded, too, and raised again by the caller
-            failure = error
-    return _Attempt(tuple(inputs), failure, started_at, round(time.monotonic() - started, 3))
-
-
-def _execute(path: Path, notes: Notes) -> None:
-    """Runs a script as `python <path>` would: as `__main__`, its folder first among those it imports from.
-
-    Modules beside the script are kept with its code and forgotten afterwards: the next run reads them again.
-    """
-    before = set(sys.modules)
-    sys.path.insert(0, str(path.parent))
-    try:
-        runpy.run_path(str(path), run_name="__main__")
-    except SystemExit as leaving:
-        if leaving.code not in (None, 0):
-            raise
-    finally:
-        sys.path.remove(str(path.parent))
-        for name in set(sys.modules) - before:
-            helper = Path(getattr(sys.modules[name], "__file__", None) or "")
-            if helper.parent == path.parent and helper != path:
-                notes.keep(f"code/{helper.name}", helper.read_bytes())
-                del sys.modules[name]
-
-
-def _require_asked(notes: Notes) -> None:
-    unasked = set(notes.overrides) - set(notes.parameters)
-    if unasked:
-        asked = listing(notes.parameters) or "none"
-        raise UnusableParameterError(listing(unasked), f"one that the script asks for, which are {asked}")
-
-
-class _Tee(io.TextIOBase):
-    """Text that goes to several streams."""
-
-    def __init__(self, *streams: TextIO) -> None:
-        self._streams = streams
-
-    def write(self, text: str) -> int:
-        for stream in self._streams:
-            stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        for stream in self._streams:
-            stream.flush()
-
-
-@contextmanager
-def _teed(path: Path) -> Iterator[None]:
-    with path.open("w", encoding="utf-8") as kept, redirect_stdout(_Tee(sys.stdout, kept)):
-        yield
-
-
-def _explained(failure: BaseException, path: Path, place: str) -> BaseException:
-    """What to raise: interruptions, and refusals of ours, as they are; what the script raised, by its type and line."""
-    line, ours = _line(failure, path), isinstance(failure, DsPipelinesError)
-    if not isinstance(failure, (Exception, SystemExit)) or (ours and line is None):
-        return failure
-    return ExperimentFailedError(place, line, type(failure).__name__, str(failure) if ours else None)
-
-
-def _line(failure: BaseException, path: Path) -> int | None:
-    """The line of the script that was being executed."""
-    if isinstance(failure, SyntaxError) and failure.filename == str(path):
-        return failure.lineno
-    lines = [frame.lineno for frame in traceback.extract_tb(failure.__traceback__) if frame.filename == str(path)]
-    return lines[-1] if lines else None
-
-
-def _account(failure: BaseException, path: Path) -> str:
-    """The traceback from the script on, with the exception's type; its message is left out, it may quote data."""
-    frames = traceback.extract_tb(failure.__traceback__)
-    first = next((place for place, frame in enumerate(frames) if frame.filename == str(path)), len(frames))
-    shown = traceback.StackSummary.from_list(frames[first:]).format()
-    line = _line(failure, path)
-    return "".join([f"Line {line} of the script\n" if line else "", *shown, f"{type(failure).__name__}\n"])
-
-
-def _place(script: Script, folder: Path) -> str:
-    """The script's path below the experiments folder; of a script from elsewhere, its name only."""
-    return script.path.relative_to(folder).as_posix() if script.path.is_relative_to(folder) else script.path.name
-
-
-def _environment() -> dict[str, object]:
-    """What the run ran on. The peak of memory is that of the process, which may have run more than this script."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "packages": {package: version(package) for package in PACKAGES},
-        "lock_sha256": hashlib.sha256(LOCK.read_bytes()).hexdigest() if LOCK.is_file() else None,
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20,
+def _prepare(
+    layout: Layout,
+    script: Script,
+    settings: Settings,
+    *,
+    parameters: Mapping[str, str],
+    asked_by: Orchestration | None,
+    user: str | None,
+) -> dict[str, Any]:
+    """Lays out what the run's process needs, and what a record needs should this one be killed."""
+    code = script.path.read_bytes()
+    layout.code.write_bytes(code)
+    strays.lay_out(layout, script.path.parent)
+    repository = capture_code.repository(script.path)
+    if repository is not None:
+        facts = {"commit": repository.commit, "dirty": bool(repository.difference)}
+        layout.repository.write_text(json.dumps(facts), encoding="utf-8")
+        if repository.difference:
+            (layout.artifacts / "code").mkdir()
+            (layout.artifacts / "code" / "uncommitted.diff").write_bytes(repository.difference)
+    inside = script.path.is_relative_to(settings.experiments)
+    bases = [settings.experiments if inside else script.path.parent, *([repository.root] if repository else [])]
+    task = {
+        "script": str(script.path),
+        "place": script.path.relative_to(settings.experiments).as_posix() if inside else script.path.name,
+        "experiment": script.name,
+        "kind": script.kind,
+        "code_digest": hashlib.sha256(code).hexdigest(),
+        "bases": [str(base) for base in bases],
+        "parameters": dict(parameters),
+        "pipes": dict(asked_by.pipes) if asked_by else {},
+        "dagster_run": asked_by.run_id if asked_by else None,
+        "dagster_url": (asked_by.url or None) if asked_by else None,
+        "user": user,
+        "owner": script.header.owner,
+        "question": script.header.question,
+        "tolerance": script.header.tolerance,
+        "limits": script.header.limits.model_dump(),
+        "started_at": datetime.now(UTC).isoformat(),
     }
+    layout.task.write_text(json.dumps(task), encoding="utf-8")
+    return task
+
+
+def _watch(
+    layout: Layout,
+    task: Mapping[str, Any],
+    script: Script,
+    settings: Settings,
+    *,
+    asked_by: Orchestration | None,
+    tell: Callable[[str], None],
+) -> tuple[Opened | None, BaseException | None]:
+    """Starts the process and waits for its end; meanwhile the run is opened in MLflow, and its environment described.
+
+    Returns:
+        The run in MLflow, and what interrupted the waiting; either may be None.
+    """
+    variables = child_environment(settings, layout, of_a_server=asked_by is not None)
+    interruption: BaseException | None = None
+    with ThreadPoolExecutor(2) as aside:
+        opening = aside.submit(_open, layout, settings)
+        describing = aside.submit(_describe, layout, variables)
+        try:
+            ended = launch(
+                [sys.executable, "-m", "ds_pipelines.lab.child", str(layout.folder)],
+                limits=script.header.limits,
+                environment=variables,
+                folder=layout.folder,
+                readable=_readable(layout, task, settings),
+                writable=[layout.folder, settings.cache, *([asked_by.folder] if asked_by and asked_by.folder else [])],
+                ports=[urlsplit(settings.gateway_base).port or settings.gateway_port],
+                output=layout.output,
+                on_output=tell,
+            )
+            layout.ended.write_text(json.dumps(_facts(ended)), encoding="utf-8")
+        except BaseException as error:  # the run is recorded as killed, and the interruption goes on
+            layout.ended.write_text(json.dumps({"interrupted": True}), encoding="utf-8")
+            interruption = error
+        describing.result()
+        opened = opening.result()
+    return opened, interruption
+
+
+def _open(layout: Layout, settings: Settings) -> Opened | None:
+    try:
+        return open_run(layout, settings)
+    except TrackingUnreachableError:
+        return None
+
+
+def _describe(layout: Layout, variables: Mapping[str, str]) -> None:
+    environment = describe(recorded_variables(variables))
+    layout.environment.write_text(environment.model_dump_json(), encoding="utf-8")
+
+
+def _facts(ended: Ended) -> dict[str, Any]:
+    return {
+        "code": ended.code,
+        "capped": ended.capped,
+        "seconds": ended.seconds,
+        "peak_memory": ended.peak_memory,
+        "written": ended.written,
+    }
+
+
+def _readable(layout: Layout, task: Mapping[str, Any], settings: Settings) -> list[Path]:
+    """What an experiment needs: Python, the project, its own code and its neighbours, the gateway's token."""
+    python = {Path(each).resolve() for each in (sys.prefix, sys.base_prefix, sys.executable)}
+    own = [Path(base) for base in task["bases"]]
+    return [
+        *python, PROJECT, *own, Path(task["script"]).parent, layout.folder, settings.cache, settings.gateway_token,
+        settings.home / "settings.toml",
+    ]  # fmt: skip
+
+
+def _complete(layout: Layout, settings: Settings, opened: Opened | None) -> tuple[Completed, bool]:
+    """The run's record, and whether MLflow has got it; else it stays in the spool, and that is said."""
+    try:
+        return complete(layout, settings, opened=opened), True
+    except TrackingUnreachableError as error:
+        sys.stderr.write(
+            f"{error} Until then the run is kept in {layout.folder}: the next run records it, "
+            "or `ds-pipelines experiments replay`.\n"
+        )
+        return draft(layout, url=layout.folder.as_uri()), False
+
+
+def _require_finished(completed: Completed, place: str) -> None:
+    """Says why a run is not finished: an interruption as it was, what the script raised by its type and line."""
+    record, failure = completed.record, completed.failure
+    if record.status == "finished":
+        return
+    if record.status == "capped":
+        raise RunCappedError(place, record.failure or "", record.url)
+    if failure is not None and failure["interrupted"]:
+        raise KeyboardInterrupt
+    if failure is not None:
+        raise ExperimentFailedError(place, failure["line"], failure["kind"], failure["said"])
+    if completed.unasked:
+        asked = listing(set(record.parameters) - set(completed.unasked)) or "none"
+        raise UnusableParameterError(listing(completed.unasked), f"one that the script asks for, which are {asked}")
+    raise RunProcessError(place, completed.how, record.url)
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(line)
+    sys.stdout.flush()

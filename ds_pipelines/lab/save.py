@@ -103,6 +103,8 @@ def save(
         entity=entity,
         predictions=PREDICTIONS,
     )
+    for each in notes.model.files:
+        notes.output(f"{ARTIFACT}/{each.path}", (folder / each.path).read_bytes())
     notes.keep("evidence/model.json", notes.model.model_dump_json(indent=2).encode())
     say(f"model {name}: kept as {stored}, with {predictions.height:,} held-out predictions")
 

@@ -12,14 +12,27 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ds_pipelines.errors import UnknownExperimentError
+from ds_pipelines.evidence import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE, LAB = "ds_pipelines", "ds_pipelines.lab"
+NO_LIMITS = Limits()
+"""As much as the environment allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a script says about how it is to be run."""
+
+    owner: str | None = None
+    limits: Limits = NO_LIMITS
+    tolerance: float | None = None
+    question: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,8 @@ class Script:
     """Tables it reads by a literal name, sorted."""
     problem: str | None = None
     """Why it cannot be run, with the line; None if it parses."""
+    kind: Literal["python", "notebook", "r"] = "python"
+    header: Header = Header()
 
 
 def discover(folder: Path) -> tuple[Script, ...]:

@@ -42,7 +42,7 @@ def seeded() -> None:
     import numpy.random.bit_generator
 
     random.seed(0)
-    numpy.random.seed(0)  # noqa: NPY002 - the very generator that a script without a seed draws from
+    numpy.random.seed(0)
     numpy.random.bit_generator.randbits = lambda bits: (1 << bits) // 3  # type: ignore[attr-defined]
 
 
@@ -52,7 +52,7 @@ def one_thread() -> None:
 
     begin = joblib.Parallel.__init__
 
-    def alone(self: Any, n_jobs: Any = None, **others: Any) -> None:  # noqa: ARG001
+    def alone(self: Any, n_jobs: Any = None, **others: Any) -> None:
         begin(self, n_jobs=1, **others)
 
     joblib.Parallel.__init__ = alone

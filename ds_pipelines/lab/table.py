@@ -31,6 +31,7 @@ from ds_pipelines.errors import (
 from ds_pipelines.evidence import RunInput
 from ds_pipelines.gateway.client import connect
 from ds_pipelines.gateway.progress import bar
+from ds_pipelines.lab.notes import current
 from ds_pipelines.lab.pins import pinned
 from ds_pipelines.settings import load_settings
 
@@ -342,9 +343,10 @@ def _meaning(manifest: SnapshotManifest, columns: Sequence[str] | None) -> dict[
 
 
 def _note(chosen: Sequence[SnapshotManifest]) -> None:
-    inputs = _reading.get()
-    if inputs is None:
-        return
-    known = set(inputs)
+    inputs, notes = _reading.get(), current()
     read = [RunInput(table=manifest.table, day=manifest.day, digest=manifest.digest) for manifest in chosen]
-    inputs.extend(item for item in read if item not in known)
+    if notes is not None:
+        notes.read(read)
+    if inputs is not None:
+        known = set(inputs)
+        inputs.extend(item for item in read if item not in known)

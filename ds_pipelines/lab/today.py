@@ -14,11 +14,10 @@ from ds_pipelines.lab import causes
 from ds_pipelines.lab.capture_environment import describe
 
 if TYPE_CHECKING:
-    from ds_pipelines.evidence import Cause, RunInput
     from collections.abc import Callable
     from pathlib import Path
 
-    from ds_pipelines.evidence import RunRecord
+    from ds_pipelines.evidence import Cause, RunInput, RunRecord
     from ds_pipelines.settings import Settings
 
 

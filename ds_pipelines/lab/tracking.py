@@ -1,6 +1,10 @@
-"""One run in MLflow: opened when the script starts, written in a few calls when it ends.
+"""One run in MLflow: opened when the experiment starts, completed in a few calls when it has ended.
 
-What belongs here: all that knows MLflow's tracking API and its limits. What does not: what is noted and why.
+What belongs here: what a run is in MLflow, and which way leads there. What does not: the calls themselves
+(tracking_server.py, tracking_database.py), and what is recorded (record.py).
+
+A server is spoken to over HTTP, without MLflow's library, whose import takes seconds of every run. A bare database, as
+tests and the demo have it, needs the library. Doing the last step again after it was interrupted completes it.
 
 Inputs are written as one MLflow dataset a table, because a run may read hundreds of days; each snapshot by itself is in
 `evidence/run.json`.
@@ -10,156 +14,133 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
-
-from ds_pipelines.errors import TrackingUnreachableError
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
-
-    from mlflow import MlflowClient
 
     from ds_pipelines.evidence import RunInput
     from ds_pipelines.settings import Settings
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
-
-PROBE_SECONDS = 2.0
-REQUEST_SECONDS = 30
-RETRIES = 2
 MOST_PARAMETERS = 100
 MOST_METRICS = 800
 """In one call; MLflow takes 100 parameters and 1,000 entries in all."""
+LONGEST_PARAMETER, LONGEST_TAG = 6_000, 5_000
+"""Characters that MLflow takes; the whole text is in `evidence/run.json`."""
 DIGEST_LENGTH = 32
 """Hexadecimal digits of a dataset's digest; MLflow keeps 36 characters."""
 
 
 @dataclass(frozen=True)
-class TrackedRun:
+class Opened:
     """An open run of MLflow's."""
 
     run_id: str
+    artifact_uri: str
     url: str
     """The run in MLflow's pages."""
-    address: str
-    _client: MlflowClient
 
-    @classmethod
-    def start(cls, experiment: str, *, name: str, tags: Mapping[str, str], settings: Settings) -> TrackedRun:
-        """Opens a run, making its experiment if there is none.
+    def as_dict(self) -> dict[str, str]:
+        """For a file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of a run when it has ended."""
+
+    status: str
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    inputs: Sequence[RunInput]
+    ended_at: datetime
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What goes into MLflow in one call."""
+
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a run read of one table, as MLflow names it."""
+
+    name: str
+    digest: str
+    source: str
+    source_type: str = "ds_pipelines"
+
+
+class Tracking(Protocol):
+    """Where runs are recorded."""
+
+    def open(self, experiment: str, *, name: str, tags: Mapping[str, str], started_at: datetime) -> Opened:
+        """Opens a run, making its experiment if there is none, and bringing it back if it was deleted.
 
         Raises:
-            TrackingUnreachableError: nobody answers within seconds, or MLflow refuses.
+            TrackingUnreachableError: no answer within seconds, or MLflow refuses.
         """
-        address = _shown(settings.tracking_base)
-        _probe(settings.tracking_base, address)
-        from mlflow import MlflowClient
-        from mlflow.environment_variables import (
-            MLFLOW_HTTP_REQUEST_MAX_RETRIES,
-            MLFLOW_HTTP_REQUEST_TIMEOUT,
-            MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
-        )
 
-        # MLflow's own defaults would wait for many minutes on a server that has gone.
-        MLFLOW_HTTP_REQUEST_TIMEOUT.set(REQUEST_SECONDS)
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(RETRIES)
-        MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
-        with _reported(address):
-            client = MlflowClient(tracking_uri=settings.tracking_base)
-            experiment_id = _experiment(client, experiment, settings)
-            opened = client.create_run(experiment_id, tags={"mlflow.source.type": "LOCAL", **tags}, run_name=name)
-        pages = address if _is_http(address) else f"http://{settings.host}:{settings.mlflow_port}"
-        run_id = opened.info.run_id
-        return cls(run_id, f"{pages}/#/experiments/{experiment_id}/runs/{run_id}", address, client)
-
-    def finish(
-        self,
-        status: Status,
-        *,
-        parameters: Mapping[str, str],
-        metrics: Mapping[str, float],
-        tags: Mapping[str, str],
-        inputs: Sequence[RunInput],
-        artifacts: Path,
-    ) -> None:
-        """Writes everything the run left, and closes it; `artifacts` is a folder whose content is uploaded.
+    def finish(self, run: Opened, result: Result, artifacts: Path) -> None:
+        """Writes everything a run left, and closes it; `artifacts` is a folder whose content is uploaded.
 
         Raises:
-            TrackingUnreachableError: MLflow has gone since the run was opened, or refuses.
+            TrackingUnreachableError: no answer within seconds, or MLflow refuses.
         """
-        from mlflow.entities import Metric, Param, RunTag
 
-        now = int(time.time() * 1_000)
-        params = [Param(name, value) for name, value in parameters.items()]
-        numbers = [Metric(name, value, now, 0) for name, value in metrics.items()]
-        calls = max(1, math.ceil(len(params) / MOST_PARAMETERS), math.ceil(len(numbers) / MOST_METRICS))
-        with _reported(self.address):
-            for call in range(calls):
-                self._client.log_batch(
-                    self.run_id,
-                    metrics=numbers[call * MOST_METRICS : (call + 1) * MOST_METRICS],
-                    params=params[call * MOST_PARAMETERS : (call + 1) * MOST_PARAMETERS],
-                    tags=[RunTag(name, value) for name, value in tags.items()] if call == 0 else [],
-                )
-            if inputs:
-                self._client.log_inputs(self.run_id, datasets=_datasets(inputs))
-            self._client.log_artifacts(self.run_id, str(artifacts))
-            self._client.set_terminated(self.run_id, status)
+    def close(self) -> None:
+        """Ends the connection."""
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[MlflowClient]:
-    """A client of the settings' MLflow, whose troubles within the block are said in one sentence.
+def tracking(settings: Settings) -> Iterator[Tracking]:
+    """Where the settings say that runs are recorded.
 
     Raises:
-        TrackingUnreachableError: nobody answers within seconds, or MLflow refuses.
+        TrackingUnreachableError: nobody answers there within seconds, or somebody else does.
     """
-    address = _shown(settings.tracking_base)
-    _probe(settings.tracking_base, address)
-    from mlflow import MlflowClient
-    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+    where: Tracking
+    if is_http(settings.tracking_base):
+        from ds_pipelines.lab.tracking_server import Server
 
-    MLFLOW_HTTP_REQUEST_TIMEOUT.set(REQUEST_SECONDS)
-    MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(RETRIES)
-    with _reported(address):
-        yield MlflowClient(tracking_uri=settings.tracking_base)
+        where = Server(settings)
+    else:
+        from ds_pipelines.lab.tracking_database import Database
 
-
-def pages(settings: Settings) -> str:
-    """Where MLflow's pages are."""
-    address = _shown(settings.tracking_base)
-    return address if _is_http(address) else f"http://{settings.host}:{settings.mlflow_port}"
+        where = Database(settings)
+    try:
+        yield where
+    finally:
+        where.close()
 
 
-def _experiment(client: MlflowClient, name: str, settings: Settings) -> str:
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        # A server has its own place for artifacts; a bare database would take one below the working directory.
-        bare = not _is_http(settings.tracking_base)
-        location = (settings.artifacts / name).as_uri() if bare else None
-        try:
-            return str(client.create_experiment(name, artifact_location=location))
-        except MlflowException:
-            found = client.get_experiment_by_name(name)  # another run may have made it at the same moment
-            if found is None:
-                raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+def batches(result: Result) -> Iterator[Batch]:
+    """A result in calls that MLflow takes; at least one."""
+    parameters = [(name, value[:LONGEST_PARAMETER]) for name, value in result.parameters.items()]
+    metrics = list(result.metrics.items())
+    tags = {name: value[:LONGEST_TAG] for name, value in result.tags.items()}
+    calls = max(1, -(-len(parameters) // MOST_PARAMETERS), -(-len(metrics) // MOST_METRICS))
+    for call in range(calls):
+        yield Batch(
+            dict(parameters[call * MOST_PARAMETERS : (call + 1) * MOST_PARAMETERS]),
+            dict(metrics[call * MOST_METRICS : (call + 1) * MOST_METRICS]),
+            tags if call == 0 else {},
+        )
 
 
-def _datasets(inputs: Sequence[RunInput]) -> list[object]:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    datasets: list[object] = []
+def datasets(inputs: Sequence[RunInput]) -> list[Dataset]:
+    """One dataset a table."""
+    found = []
     ordered = sorted(inputs, key=lambda item: (item.table, item.day))
     for table, group in groupby(ordered, key=lambda item: item.table):
         snapshots = list(group)
@@ -171,14 +152,8 @@ def _datasets(inputs: Sequence[RunInput]) -> list[object]:
             "snapshots": len(snapshots),
             "each": "evidence/run.json",
         }
-        dataset = Dataset(
-            name=table,
-            digest=_digest(snapshots)[:DIGEST_LENGTH],
-            source_type="ds_pipelines",
-            source=json.dumps(source),
-        )
-        datasets.append(DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "input")]))
-    return datasets
+        found.append(Dataset(table, _digest(snapshots)[:DIGEST_LENGTH], json.dumps(source)))
+    return found
 
 
 def _digest(snapshots: Sequence[RunInput]) -> str:
@@ -189,48 +164,20 @@ def _digest(snapshots: Sequence[RunInput]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _probe(tracking: str, address: str) -> None:
-    """Asks once whether a server answers at all, before anything is imported or run for it."""
-    if not _is_http(tracking):
-        return
-    import httpx
-
-    try:
-        answer = httpx.get(f"{tracking}/health", timeout=PROBE_SECONDS)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise TrackingUnreachableError(address, _reason(error)) from None
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        raise TrackingUnreachableError(address, "another program answers there")
-
-
-@contextmanager
-def _reported(address: str) -> Iterator[None]:
-    """Turns what MLflow raises into one sentence; its own messages may quote values or URLs."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        lost = error.__cause__ or error.__context__
-        reason = _reason(lost) if isinstance(lost, OSError) else f"it reports {error.error_code}"
-        raise TrackingUnreachableError(address, reason) from None
-    except OSError as error:
-        raise TrackingUnreachableError(address, _reason(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    kind = type(error).__name__
-    return "it does not answer in time" if "Timeout" in kind else f"no connection ({kind})"
-
-
-def _is_http(address: str) -> bool:
+def is_http(address: str) -> bool:
+    """Whether it is a server's address."""
     return address.startswith(("http://", "https://"))
 
 
-def _shown(tracking: str) -> str:
+def shown(address: str) -> str:
     """The address without anything secret: of a database its kind, of a server all but user and password."""
-    scheme, _, rest = tracking.partition("://")
-    if not _is_http(tracking):
+    scheme, _, rest = address.partition("://")
+    if not is_http(address):
         return f"its database ({scheme})"
     host, separator, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{separator}{path}"
+
+
+def milliseconds(moment: datetime) -> int:
+    """As MLflow counts time."""
+    return int(moment.timestamp() * 1_000)

@@ -160,5 +160,7 @@ def test_importing_the_lab_imports_nothing_heavy() -> None:
 def test_the_public_surface_is_what_a_data_scientist_needs() -> None:
     from ds_pipelines import lab
 
-    assert set(lab.__all__) == {"Ran", "figure", "metric", "param", "request", "run", "save", "table", "verdict"}
+    assert set(lab.__all__) == {
+        "Ran", "figure", "metric", "param", "progress", "request", "run", "save", "table", "verdict",
+    }  # fmt: skip
     assert all(callable(getattr(lab, name)) for name in lab.__all__)
