@@ -4,8 +4,6 @@ What belongs here: reading the arguments of these commands and printing what cam
 recording, which are the lab's.
 """
 
-from __future__ import annotations
-
 import getpass
 from typing import Annotated
 
@@ -36,6 +34,8 @@ def run(
         f"{record.experiment}: {record.verdict or 'done'} after {record.seconds:.0f} s\n"
         f"run {record.run_id}\n{record.url}"
     )
+    if ran.unseeded:
+        typer.echo(f"without a seed, so that another run may differ: {', '.join(ran.unseeded)}", err=True)
 
 
 def replay() -> None:

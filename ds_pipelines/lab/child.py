@@ -124,7 +124,7 @@ def _account(failure: BaseException, path: Path, line: int | None) -> str:
 
 
 @contextmanager
-def _reporting(pipes: dict[str, Any], notes: Notes) -> Iterator[None]:
+def _reporting(pipes: dict[str, str], notes: Notes) -> Iterator[None]:
     """Through Dagster Pipes, where Dagster asked for the run: numbers and progress appear in its log as they come."""
     if not pipes:
         yield

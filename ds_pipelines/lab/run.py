@@ -30,6 +30,7 @@ from ds_pipelines.lab.child_environment import child_environment, recorded_varia
 from ds_pipelines.lab.launch import Ended, launch
 from ds_pipelines.lab.record import Completed, complete, draft, open_run
 from ds_pipelines.lab.scripts import Script, find
+from ds_pipelines.lab.seeds import UNSEEDED
 from ds_pipelines.settings import PROJECT, Settings, load_settings, quiet_libraries
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ class Ran:
     figures: dict[str, bytes]
     """PNG by name."""
 
+    @property
+    def unseeded(self) -> list[str]:
+        """Generators of random numbers that were used without a seed: another run may differ."""
+        seeds = self.record.environment.seeds if self.record.environment else {}
+        return sorted(name for name, value in seeds.items() if UNSEEDED in value.split(", "))
+
 
 @dataclass(frozen=True)
 class Orchestration:
@@ -57,10 +64,12 @@ class Orchestration:
     run_id: str
     url: str
     """Of its page."""
-    pipes: Mapping[str, Any] = field(default_factory=dict)
+    pipes: Mapping[str, str] = field(default_factory=dict)
     """The parameters of Dagster Pipes, by which the experiment reports."""
     folder: Path | None = None
     """Where the messages of Pipes go."""
+    opened: Callable[[str], None] | None = None
+    """Told where the run is in MLflow, as soon as it is there."""
 
 
 def run(
@@ -168,7 +177,7 @@ def _watch(
     variables = child_environment(settings, layout, of_a_server=asked_by is not None)
     interruption: BaseException | None = None
     with ThreadPoolExecutor(2) as aside:
-        opening = aside.submit(_open, layout, settings)
+        opening = aside.submit(_open, layout, settings, asked_by)
         describing = aside.submit(_describe, layout, variables)
         try:
             ended = launch(
@@ -191,11 +200,14 @@ def _watch(
     return opened, interruption
 
 
-def _open(layout: Layout, settings: Settings) -> Opened | None:
+def _open(layout: Layout, settings: Settings, asked_by: Orchestration | None) -> Opened | None:
     try:
-        return open_run(layout, settings)
+        opened = open_run(layout, settings)
     except TrackingUnreachableError:
         return None
+    if asked_by is not None and asked_by.opened is not None:
+        asked_by.opened(opened.url)
+    return opened
 
 
 def _describe(layout: Layout, variables: Mapping[str, str]) -> None:
