@@ -13,6 +13,7 @@ from ds_pipelines_tests.locations import adopt, defined, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from ds_pipelines.settings import Settings
 
 REASON = "the moon makes nobody return"
