@@ -15,11 +15,13 @@ import pytest
 
 from ds_pipelines import lab
 from ds_pipelines.evidence import Reproduction
+from ds_pipelines.lab import pruning
 from ds_pipelines.lab.capture_environment import installed
 from ds_pipelines.lab.history import opened
 from ds_pipelines.lab.own_environment import interpreter, name_of
 from ds_pipelines.lab.reproduce import reproduce
 from ds_pipelines.settings import PROJECT, environment
+from ds_pipelines.snapshots.store import SnapshotStore
 from ds_pipelines_tests.gateway.scenario import (
     MONDAY,
     database_of_its_own,
@@ -223,6 +225,18 @@ def test_a_file_that_no_run_records_is_what_fails(make: Callable[..., str], inst
     (installation.experiments / f"{name}.json").unlink()
     found = reproduce(run_id, installation)
     assert (found.answer, kinds(found)) == ("differs", ["unrecorded"])
+
+
+def test_a_run_that_outlives_the_days_it_read_is_named(
+    make: Callable[..., str], installation: Settings, name: str
+) -> None:
+    run_id = make()
+    store = SnapshotStore(installation.snapshots)
+    [first] = store.manifests(name)
+    publish(installation, name, {MONDAY + timedelta(days=1): FIRST})
+    store.unpublish([first])
+    pruned = pruning.prune(installation, store=installation.tracking_base, do_it=False)
+    assert f"run {run_id[:12]} outlives its data, which is no longer published: {name} {MONDAY}" in pruning.told(pruned)
 
 
 # Environments
