@@ -130,6 +130,23 @@ def reopen_experiment(name: Annotated[str, typer.Argument(help="The experiment."
     typer.echo(f"{name} is open again; {closing.by} had closed it: {closing.because}")
 
 
+@experiments.command("keep")
+def keep_run(
+    run: Run,
+    no_longer: Annotated[bool, typer.Option("--no-longer", help="Let it go with the others again.")] = False,
+) -> None:
+    """Keep a run on purpose: `prune` leaves it, and `reproduce_kept` in Dagster repeats it.
+
+    Example: ds-pipelines experiments keep 8f2c01d9
+    """
+    from ds_pipelines.lab.history import opened
+
+    with opened(load_settings()) as history:
+        found = history.run(run)
+        history.keep(found, kept=not no_longer)
+    typer.echo(f"{found.experiment} {found.run_id} is {'kept no longer' if no_longer else 'kept'}")
+
+
 @experiments.command("prune")
 def prune_runs(
     do_it: Annotated[bool, typer.Option("--do-it", help="Carry it out; without this, nothing is changed.")] = False,

@@ -113,7 +113,7 @@ class Bench:
             limits=self.record.limits,
             environment=variables,
             folder=layout.folder,
-            readable=[*_programs(python), *bases, layout.folder, settings.cache, *_secrets(settings)],
+            readable=[*_programs(python), *bases, self._beside(), layout.folder, settings.cache, *_secrets(settings)],
             writable=[layout.folder, settings.cache],
             ports=[urlsplit(settings.gateway_base).port or settings.gateway_port],
             output=layout.output,
@@ -210,11 +210,15 @@ class Bench:
 
     def _link_neighbours(self, layout: Layout) -> None:
         """Files beside the script that are no code, as a table: no run records them, so today's are there."""
-        beside = (self.settings.experiments / self.record.script).parent
-        for path in sorted(beside.iterdir()) if beside.is_dir() else ():
+        for path in sorted(self._beside().iterdir()):
             link = layout.work / path.name
             if path.is_file() and path.suffix not in CODE_ENDINGS and not link.exists() and not is_secret_file(path):
                 link.symlink_to(path)
+
+    def _beside(self) -> Path:
+        """The folder in which the script lies today, or would."""
+        folder = (self.settings.experiments / self.record.script).parent
+        return folder if folder.is_dir() else self.settings.experiments
 
 
 @contextmanager

@@ -35,8 +35,7 @@ PAGE = 1_000
 FEWEST_DIGITS = 4
 """Of a run's id, to name it by."""
 RECORD = "evidence/run.json"
-REPEATS = "ds.repeats"
-"""The tag of a run that repeats another; it is no idea of its own."""
+KEPT = "ds.kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class History:
         self.client, self.settings = client, settings
 
     def runs(self, experiment: str | None = None, *, deleted: bool = False) -> list[PastRun]:
-        """The runs of experiments of ours, the newest first, without those that repeat others.
+        """The runs of experiments of ours, the newest first.
 
         Args:
             experiment: Only this one's.
@@ -182,6 +181,10 @@ class History:
         with self.artifacts(run, "evidence") as folder:
             return read_record(folder, run.run_id)
 
+    def keep(self, run: PastRun, *, kept: bool) -> None:
+        """Marks a run as kept on purpose, or takes that back."""
+        self.client.set_tag(run.run_id, KEPT, "yes" if kept else "no")
+
     def _past(self, run: Any, experiment: str) -> PastRun:
         tags, info = run.data.tags, run.info
         ended = info.end_time
@@ -199,7 +202,7 @@ class History:
             user=tags.get("ds.user"),
             dagster_run=tags.get("ds.dagster_run"),
             reproduction=tags.get("ds.reproduction"),
-            kept=tags.get("ds.kept") == "yes",
+            kept=tags.get(KEPT) == "yes",
             deleted=info.lifecycle_stage == "deleted",
             reads=tuple(_read(each.dataset) for each in run.inputs.dataset_inputs) if run.inputs else (),
             parameters=dict(run.data.params),
@@ -241,7 +244,7 @@ def newest_by_experiment(runs: Sequence[PastRun]) -> dict[str, list[PastRun]]:
 
 
 def _is_ours(run: Any) -> bool:
-    return "ds.experiment" in run.data.tags and REPEATS not in run.data.tags
+    return "ds.experiment" in run.data.tags
 
 
 def _read(dataset: Any) -> Read:

@@ -163,7 +163,8 @@ def test_closing_needs_a_reason_and_an_experiment(place: Settings, name: str) ->
 
 def test_old_runs_go_for_good_but_not_what_is_needed(place: Settings, name: str) -> None:
     plain, released, kept, newest = (attempt(place, name) for _ in range(4))
-    tag(place, kept, "ds.kept", "yes")
+    with opened(place) as history:
+        history.keep(history.run(kept), kept=True)
     place.releases.mkdir()
     (place.releases / "score-1.yaml").write_text(yaml.safe_dump({"name": "score", "run_id": released}))
     make_old(place, plain, released, kept, newest)
