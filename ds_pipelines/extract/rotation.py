@@ -284,7 +284,7 @@ def _finish(store: SnapshotStore, mapping: _Mapping, new: Pseudonyms, settings: 
             evidence.add({path.relative_to(path.parents[2]).as_posix(): REASON})
             path.unlink()
             rotation.files.append(path)
-    for folder in (settings.artifacts, settings.home / "logs", settings.home / "home"):
+    for folder in (settings.artifacts, settings.spool, settings.home / "logs", settings.home / "home"):
         for path in traces.find(folder):
             if traces.follow(path, fates, do_it=True) is not None:
                 rotation.files.append(path)

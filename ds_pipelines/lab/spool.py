@@ -14,7 +14,7 @@ import fcntl
 import shutil
 import time
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,12 @@ def waiting(settings: Settings) -> list[Path]:
     if not settings.spool.is_dir():
         return []
     _clear(settings.spool)
-    folders = [path for path in settings.spool.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted(folders, key=lambda path: path.stat().st_ctime)
+    folders = {}
+    for path in settings.spool.iterdir():
+        if not path.name.startswith("."):
+            with suppress(FileNotFoundError):  # recorded and removed in this moment
+                folders[path] = path.stat().st_ctime
+    return sorted(folders, key=folders.__getitem__)
 
 
 def _replayed(layout: Layout, settings: Settings) -> Replayed:
@@ -108,5 +112,6 @@ def _left_over(folder: Path) -> Iterator[Layout | None]:
 
 def _clear(spool: Path) -> None:
     for draft in spool.glob(".*"):
-        if time.time() - draft.stat().st_mtime > UNFINISHED_SECONDS:
-            shutil.rmtree(draft, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            if time.time() - draft.stat().st_mtime > UNFINISHED_SECONDS:
+                shutil.rmtree(draft, ignore_errors=True)

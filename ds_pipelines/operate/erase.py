@@ -174,13 +174,13 @@ def _cached(settings: Settings, digests: frozenset[str], fates: traces.Fates, *,
 
 def _artifacts(settings: Settings, fates: traces.Fates, *, do_it: bool) -> Iterator[traces.Trace]:
     """Tables and texts of runs, and logs, lose the rows and lines; a run's evidence says so."""
-    for folder in (settings.artifacts, settings.home / "logs", settings.home / "home"):
+    for folder in (settings.artifacts, settings.spool, settings.home / "logs", settings.home / "home"):
         for path in traces.find(folder):
             found = traces.follow(path, fates, do_it=do_it)
             if found is None:
                 continue
             root = next((above for above in path.parents if (above / "evidence").is_dir()), None)
-            if do_it and root is not None and root.is_relative_to(settings.artifacts):
+            if do_it and root is not None and folder in {settings.artifacts, settings.spool}:
                 _note(root / "evidence" / NOTE, path.relative_to(root).as_posix(), found.removed)
             yield found
 

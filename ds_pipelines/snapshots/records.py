@@ -2,8 +2,9 @@
 
 What belongs here: finding those records. What does not: what follows from them.
 
-A run's record is `evidence/run.json` among MLflow's artifacts, a release's inputs are `evidence/inputs.json` in its
-folder of the registry. A record that cannot be read is an error: to skip it would let go of what it needs.
+A run's record is `evidence/run.json` among MLflow's artifacts, or in the spool until it is there; a release's inputs are
+`evidence/inputs.json` in its folder of the registry. A record that cannot be read is an error: to skip it would let go
+of what it needs.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def _releases(settings: Settings) -> Iterator[Reader]:
 
 
 def _runs(settings: Settings) -> Iterator[Reader]:
-    for path in sorted(settings.artifacts.rglob("evidence/run.json")):
+    recorded = sorted(settings.artifacts.rglob("evidence/run.json"))
+    for path in (*recorded, *sorted(settings.spool.glob("*/artifacts/evidence/run.json"))):
         record = _record(path)
         digests = frozenset(each.digest for each in record.inputs)
         yield Reader(f"run {record.run_id} of {record.experiment}", record.experiment, record.started_at, digests)

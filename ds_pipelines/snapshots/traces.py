@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WORD = r"\b[0-9a-f]{32}\b"
 LINES = frozenset({".csv", ".err", ".log", ".out", ".txt"})
 """Endings of texts that stay whole without a line."""
-TEXTS = LINES | {".html", ".json", ".md", ".yaml"}
+TEXTS = LINES | {".diff", ".html", ".ipynb", ".json", ".jsonl", ".md", ".py", ".svg", ".yaml"}
 """Endings of files that are searched as text."""
 GONE = "(erased)"
 

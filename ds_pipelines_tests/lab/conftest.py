@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from ds_pipelines import postgres
-from ds_pipelines.settings import Settings, load_settings
+from ds_pipelines.settings import Settings, environment, load_settings
+from ds_pipelines_tests.gateway.scenario import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +44,28 @@ def bench(home: Path, tracking_address: str, tmp_path: Path) -> Settings:
     folder = tmp_path / "experiments"
     folder.mkdir()
     return load_settings(home=home, tracking_address=tracking_address, experiments=folder)
+
+
+@pytest.fixture(scope="session")
+def server(home: Path) -> Iterator[str]:
+    """MLflow's server on that database, for what can only be seen through it."""
+    settings = load_settings(home=home, mlflow_port=free_port())
+    command = [sys.executable, "-m", "ds_pipelines.cli", "serve", "mlflow"]
+    process = subprocess.Popen(command, env=environment(**settings.as_environment()))
+    try:
+        deadline = time.monotonic() + 120
+        while not _answers(settings.tracking_base):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield settings.tracking_base
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health", timeout=2).is_success
+    except httpx.HTTPError:
+        return False
