@@ -130,7 +130,8 @@ def prepare(home: Path) -> Settings:
 
 def forty(place: Place, runs: int) -> tuple[list[tuple[str, ...]], int]:
     """Each family's runs repeated; rows of the table, and how many were right."""
-    rows, right = [], 0
+    rows: list[tuple[str, ...]] = []
+    right = 0
     for family, code in FAMILIES.items():
         made = [
             place.run(f"hour_{family}", SCRIPT.format(family=code), seed=seed) for seed in range(runs // len(FAMILIES))
@@ -146,6 +147,7 @@ def forty(place: Place, runs: int) -> tuple[list[tuple[str, ...]], int]:
         right += same + named
         told = f"{same} identical" + (f", {named} with its cause ({TRUE_CAUSE[family]})" if named else "")
         rows.append((f"{len(found)} × {family}", told, f"{took:.1f} s each", "all"))
+        print(rows[-1], file=sys.stderr, flush=True)
         for each in found:
             if each.answer != "identical" and {cause.kind for cause in each.causes} != {TRUE_CAUSE.get(family)}:
                 print(each.words, file=sys.stderr)
@@ -210,7 +212,7 @@ def _erase(place: Place) -> None:
             "SELECT customer_id FROM orders WHERE customer_id > 0 AND placed_at >= %s AND placed_at < %s LIMIT 1",
             (begin, end),
         )
-        [customer] = cursor.fetchone()
+        [(customer,)] = cursor.fetchall()
     erase(str(customer), place.settings, JOBS.values(), do_it=True)
 
 
