@@ -135,8 +135,6 @@ class _Inquiry:
             proven = self._by_experiment(candidates)
             if proven:
                 return proven
-            if not self._chance_possible():
-                return [cause for part in candidates.values() for cause in part]
         if judged.clock:
             return [Cause(kind="clock", words="only times and durations that it prints differ", proven=True)]
         found = self._chance(again, judged)
@@ -177,9 +175,6 @@ class _Inquiry:
             return self._judged(self.bench.execute()).identical
         except NotReproducibleError:
             return False
-
-    def _chance_possible(self) -> bool:
-        return self.bench.record.status == "finished"
 
     def _chance(self, again: Again, judged: Judged) -> Cause | None:
         """Whether the script differs from itself, and what makes it."""
