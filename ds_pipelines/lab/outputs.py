@@ -32,7 +32,7 @@ DESCRIPTIONS = frozenset({
     "model/MLmodel", "model/conda.yaml", "model/python_env.yaml", "model/requirements.txt", "files/not-kept.json",
 })  # fmt: skip
 """What says when and with what an output was made; the rest of the record says so, too."""
-METRIC = "metric "
+METRIC, PRINTED = "metric ", "stdout.txt"
 KINDS = {"tables": "table", "model": "model", "plots": "figure", "files": "file", "stdout.txt": "text"}
 
 
@@ -93,7 +93,9 @@ def judge(a: Side, b: Side, tolerance: float) -> Judged:
             clocks.append(found.clock)
     metrics = _metrics(a.record.metrics, b.record.metrics, tolerance)
     clocks += [False for each in metrics if each.likeness in ("differs", "missing", "new")]
-    return Judged((*compared, *metrics), bool(clocks) and all(clocks))
+    printed = [each for each in compared if each.artifact == PRINTED]  # it is made all along, and says least
+    made = [each for each in compared if each.artifact != PRINTED]
+    return Judged((*made, *metrics, *printed), bool(clocks) and all(clocks))
 
 
 def _outputs(side: Side) -> dict[str, str]:
