@@ -2,9 +2,9 @@
 
 What belongs here: finding those records. What does not: what follows from them.
 
-A run's record is `evidence/run.json` among MLflow's artifacts, or in the spool until it is there; a release's inputs are
-`evidence/inputs.json` in its folder of the registry. A record that cannot be read is an error: to skip it would let go
-of what it needs.
+A run's record is `evidence/run.json` among MLflow's artifacts, or in the spool until it is there; a release's inputs
+are `evidence/inputs.json` in its folder of the registry. A record that cannot be read is an error: to skip it would let
+go of what it needs.
 """
 
 from __future__ import annotations
