@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -178,10 +180,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _mlflow(folder: Path, variables: dict[str, str]) -> Any:
+@contextmanager
+def _mlflow(folder: Path, variables: dict[str, str]) -> Iterator[str]:
+    """MLflow's server with its embedded database, which would outlive it."""
     command = [sys.executable, "-m", "ds_pipelines.cli", "serve", "mlflow"]
     url = f"http://127.0.0.1:{variables['DS_MLFLOW_PORT']}/health"
-    return _server(command, folder / "mlflow.log", url, variables)
+    try:
+        with _server(command, folder / "mlflow.log", url, variables) as address:
+            yield address
+    finally:
+        for server in (folder / "home").glob("postgres/*/data/postmaster.pid"):
+            os.kill(int(server.read_text().split("\n", 1)[0]), signal.SIGTERM)
 
 
 def _dagster(folder: Path, variables: dict[str, str]) -> Any:

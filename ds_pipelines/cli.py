@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ds_pipelines import cli_review, cli_run, cli_table
+from ds_pipelines.cli_experiments import experiments, reproduce
 from ds_pipelines.cli_extract import extract
 from ds_pipelines.cli_policy import policy
 from ds_pipelines.errors import DsPipelinesError
@@ -26,14 +27,14 @@ app = typer.Typer(
 release = typer.Typer(help="Offer what works to production, and take it in by its hash.", no_args_is_help=True)
 app.add_typer(release, name="release")
 app.command("run")(cli_run.run)
-experiments = typer.Typer(help="What was tried, and what came of it.", no_args_is_help=True)
-app.add_typer(experiments, name="experiments")
 experiments.command("replay")(cli_run.replay)
+app.command("reproduce")(reproduce)
 app.command("table")(cli_table.table)
 app.add_typer(cli_table.requests, name="requests")
 app.command("review")(cli_review.review)
 app.add_typer(extract, name="extract")
 app.add_typer(policy, name="policy")
+app.add_typer(experiments, name="experiments")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")
 app.add_typer(token, name="token")

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     retention_days: int | None = Field(
         None, description="How many days of extracts are kept, unless something needs more; unset: all.", ge=1
     )
+    experiment_retention_days: int | None = Field(
+        None,
+        description="How many days runs of experiments are kept, unless something needs them; unset: all.",
+        ge=1,
+    )
     listing_age: timedelta = Field(
         timedelta(minutes=5),
         description="How long what the gateway listed counts as current, so that reading again asks nobody (ISO 8601).",
@@ -171,6 +176,9 @@ class Settings(BaseSettings):
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
     releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
     experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")
+    pins: Path | None = Field(
+        None, description="File that names the snapshots which `lab.table` reads; set where a run is reproduced."
+    )
 
     table_log: Path | None = Field(
         None, description="File to which `ds-pipelines table` adds what it read; set by the runs of R scripts."
@@ -280,6 +288,16 @@ class Settings(BaseSettings):
     def cache(self) -> Path:
         """The lab's cache of what the gateway served."""
         return self.home / "cache"
+
+    @property
+    def closed(self) -> Path:
+        """Folder of the experiments that were closed, each with its reason."""
+        return self.home / "closed"
+
+    @property
+    def environments(self) -> Path:
+        """Virtual environments in which past runs are reproduced."""
+        return self.home / "environments"
 
     @property
     def artifacts(self) -> Path:

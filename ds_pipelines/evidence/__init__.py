@@ -10,6 +10,14 @@ from ds_pipelines.evidence.extracts import ResidualRisk as ResidualRisk
 from ds_pipelines.evidence.extracts import SnapshotManifest as SnapshotManifest
 from ds_pipelines.evidence.extracts import SpellingRecall as SpellingRecall
 from ds_pipelines.evidence.extracts import Withheld as Withheld
+from ds_pipelines.evidence.reproductions import Cause as Cause
+from ds_pipelines.evidence.reproductions import CauseKind as CauseKind
+from ds_pipelines.evidence.reproductions import Closing as Closing
+from ds_pipelines.evidence.reproductions import Likeness as Likeness
+from ds_pipelines.evidence.reproductions import OutputComparison as OutputComparison
+from ds_pipelines.evidence.reproductions import Part as Part
+from ds_pipelines.evidence.reproductions import Reproduction as Reproduction
+from ds_pipelines.evidence.reproductions import ReproductionAnswer as ReproductionAnswer
 from ds_pipelines.evidence.reviews import Assumption as Assumption
 from ds_pipelines.evidence.reviews import Review as Review
 from ds_pipelines.evidence.runs import DUMMY as DUMMY

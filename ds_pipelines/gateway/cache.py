@@ -64,9 +64,17 @@ class Cache:
         Raises:
             GatewayAnswerError: the manifest's digest is none.
         """
-        if not DIGEST.fullmatch(manifest.digest):  # it becomes a path here, and came from elsewhere
+        return self.file(manifest.digest)
+
+    def file(self, digest: str) -> Path:
+        """Where the file of this digest lies, or would.
+
+        Raises:
+            GatewayAnswerError: it is no digest.
+        """
+        if not DIGEST.fullmatch(digest):  # it becomes a path here, and came from elsewhere
             raise GatewayAnswerError(self._address, "a digest that is none")
-        return self._folder / manifest.digest[:2] / f"{manifest.digest}.parquet"
+        return self._folder / digest[:2] / f"{digest}.parquet"
 
     def has(self, manifest: SnapshotManifest) -> bool:
         """Whether the file of a snapshot is there, whole."""

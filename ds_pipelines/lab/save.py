@@ -186,13 +186,14 @@ def _require_same(model: Any, name: str, stored: Format, folder: Path, held_out:
     """Refuses predictions that the model, as it was stored, does not give: they are what a release is judged by."""
     import numpy as np
 
-    again = _predict(stored, folder, held_out.drop("score").to_numpy().astype(np.float64))
+    again = predict(stored, folder, held_out.drop("score").to_numpy().astype(np.float64))
     given = held_out["score"].to_numpy()
     if again.shape != given.shape or not np.allclose(again, given, rtol=0, atol=CLOSE):
         raise UnsavableModelError(name, _kind(model), f"scores that the stored model gives again, to within {CLOSE:g}")
 
 
-def _predict(stored: Format, folder: Path, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+def predict(stored: Format, folder: Path, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The scores that a stored model gives to inputs of shape (rows, features), shape (rows,)."""
     if stored == "lightgbm":
         import lightgbm
 

@@ -32,6 +32,7 @@ from ds_pipelines.evidence import RunInput
 from ds_pipelines.gateway.client import connect
 from ds_pipelines.gateway.progress import bar
 from ds_pipelines.lab.notes import current
+from ds_pipelines.lab.pins import pinned
 from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -135,16 +136,27 @@ def table(
     if as_ not in {"polars", "pandas"}:
         raise TableArgumentError(name, "as_", "'polars' or 'pandas'")
     question = asking(name, since=since, until=until, as_of=as_of, columns=columns)
-    with connect(load_settings()) as gateway:
-        if dummy is None:
-            selection, files = obtain(gateway, name, question)
-            frame = scan(files, selection)
-            _note(selection.manifests)
-        else:
-            from ds_pipelines.lab.dummy import read
+    settings = load_settings()
+    if dummy is not None:
+        from ds_pipelines.lab.dummy import read
 
+        with connect(settings) as gateway:
             frame = read(gateway, name, question, dummy)
+    else:
+        selection, files = _found(name, question, settings)
+        _note(selection.manifests)
+        frame = scan(files, selection)
     return frame if as_ == "polars" else frame.with_columns(cs.decimal().cast(pl.Float64)).collect().to_pandas()
+
+
+def _found(name: str, question: Question, settings: Settings) -> tuple[Selection, list[Path]]:
+    """What a question means, and its files: through the gateway, or as a run that is reproduced had them."""
+    if settings.pins is None:
+        with connect(settings) as gateway:
+            return obtain(gateway, name, question)
+    published, by_digest = pinned(settings.pins, name)
+    selection = choose(published, question)
+    return selection, [by_digest[manifest.digest] for manifest in selection.manifests]
 
 
 @dataclass(frozen=True)
@@ -188,27 +200,32 @@ def asking(
     )  # fmt: skip
 
 
+def choose(published: Sequence[SnapshotManifest], question: Question) -> Selection:
+    """What a question means, of what is published.
+
+    Raises:
+        The errors of `table`, but for those of asking and fetching.
+    """
+    manifests = _chosen(published, since=question.since, until=question.until, as_of=question.as_of)
+    wanted = wanted_columns(manifests[-1], question.columns)
+    _require_agreement(manifests, None if question.columns is None else wanted)
+    return Selection(tuple(manifests), tuple(wanted))
+
+
 def select(gateway: Gateway, name: str, question: Question) -> Selection:
     """What a question means; asks the gateway only where its last listing is too old, or has no answer.
 
     Raises:
         The errors of `table`, but for those of fetching.
     """
-
-    def chosen(published: list[SnapshotManifest]) -> Selection:
-        manifests = _chosen(published, since=question.since, until=question.until, as_of=question.as_of)
-        wanted = wanted_columns(manifests[-1], question.columns)
-        _require_agreement(manifests, None if question.columns is None else wanted)
-        return Selection(tuple(manifests), tuple(wanted))
-
     known = gateway.known_manifests(name, up_to=question.until or question.as_of)
     try:
-        selection = chosen(known)
+        selection = choose(known, question)
     except OUTDATED:
         newer = gateway.known_manifests(name, anew=True)
         if newer == known:
             raise
-        selection = chosen(newer)
+        selection = choose(newer, question)
     return selection
 
 

@@ -1,0 +1,300 @@
+"""A run is repeated from what it recorded; what differs is named with its cause, and what cannot is said."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import textwrap
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+import polars as pl
+import pytest
+
+from ds_pipelines import lab
+from ds_pipelines.evidence import Reproduction
+from ds_pipelines.lab import pruning
+from ds_pipelines.lab.capture_environment import installed
+from ds_pipelines.lab.history import opened
+from ds_pipelines.lab.own_environment import interpreter, name_of
+from ds_pipelines.lab.reproduce import reproduce
+from ds_pipelines.settings import PROJECT, environment
+from ds_pipelines.snapshots.store import SnapshotStore
+from ds_pipelines_tests.gateway.scenario import (
+    MONDAY,
+    database_of_its_own,
+    make_installation,
+    orders_of,
+    publish,
+    serving,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ds_pipelines.settings import Settings
+
+PACKAGE = "ds_test_rates"
+HELPER = "FACTOR = 2\n"
+COUNT = """
+import polars as pl
+from ds_pipelines import lab
+from {name}_helper import FACTOR
+
+orders = lab.table("{name}").collect()
+lab.save(orders.select("order_id", doubled=pl.col("paid") * FACTOR), "orders")
+lab.metric("paid", float(orders["paid"].sum()) * FACTOR)
+"""
+FIRST = orders_of(MONDAY)
+
+
+@pytest.fixture(scope="module")
+def installation(
+    tmp_path_factory: pytest.TempPathFactory, shared: Settings, tracking_address: str
+) -> Iterator[Settings]:
+    """An installation whose gateway runs, with MLflow's database and an experiments folder of its own."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    (folder / "experiments").mkdir()
+    settings = make_installation(
+        folder / "home", database_of_its_own(shared), tracking_address=tracking_address,
+        experiments=folder / "experiments", listing_age=timedelta(0),
+    )  # fmt: skip
+    with serving(settings):
+        yield settings
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """An experiment, and a table, that no other test has."""
+    return request.node.name.removeprefix("test_").split("[")[0][:50]
+
+
+@pytest.fixture
+def make(installation: Settings, name: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Writes a script with its helper and runs it once; returns the run's id."""
+    for key, value in installation.as_environment().items():
+        monkeypatch.setenv(key, value)
+
+    def made(script: str = COUNT) -> str:
+        publish(installation, name, {MONDAY: FIRST})
+        (installation.experiments / f"{name}_helper.py").write_text(HELPER)
+        (installation.experiments / f"{name}.py").write_text(textwrap.dedent(script).replace("{name}", name))
+        return lab.run(name, settings=installation).record.run_id
+
+    return made
+
+
+def kinds(found: Reproduction) -> list[str]:
+    return [cause.kind for cause in found.causes]
+
+
+def test_a_run_is_repeated_identically(make: Callable[..., str], installation: Settings) -> None:
+    run_id = make()
+    found = reproduce(run_id, installation)
+    assert found.answer == "identical", found.words
+    assert {each.artifact for each in found.outputs} >= {"tables/orders.parquet", "metric paid", "stdout.txt"}
+    assert (found.causes, found.executions) == ((), 1)
+
+
+def test_the_answer_is_kept_with_the_run(make: Callable[..., str], installation: Settings) -> None:
+    found = reproduce(make(), installation)
+    with opened(installation) as history:
+        run = history.run(found.run_id)
+        with history.artifacts(run) as folder:
+            kept = Reproduction.model_validate_json((folder / "evidence" / "reproduction.json").read_bytes())
+    assert (run.reproduction, kept) == ("identical", found)
+
+
+def test_an_edited_helper_changes_nothing_unless_it_is_asked_for(
+    make: Callable[..., str], installation: Settings, name: str
+) -> None:
+    run_id = make()
+    (installation.experiments / f"{name}_helper.py").write_text("FACTOR = 3\n")
+    restored = reproduce(run_id, installation)
+    assert restored.answer == "identical", restored.words
+    assert [(each.kind, each.words) for each in restored.changed_since] == [
+        ("edited helper", f"{name}_helper.py was edited since the run")
+    ]
+    today = reproduce(run_id, installation, today=["code"])
+    assert today.answer == "differs"
+    assert today.first_difference == "tables/orders.parquet"
+    assert [(each.kind, each.proven) for each in today.causes] == [("edited helper", True)]
+
+
+def test_data_published_anew_is_restored_and_named(make: Callable[..., str], installation: Settings, name: str) -> None:
+    run_id = make()
+    publish(installation, name, {MONDAY: FIRST.with_columns(paid=pl.col("paid") * 2)})
+    assert reproduce(run_id, installation).answer == "identical"
+    today = reproduce(run_id, installation, today=["data"])
+    assert (today.answer, kinds(today)) == ("differs", ["changed data"])
+    assert f"{name} of {MONDAY}" in today.causes[0].words
+
+
+def test_the_same_rows_in_another_order_are_named_so(
+    make: Callable[..., str], installation: Settings, name: str
+) -> None:
+    run_id = make()
+    publish(installation, name, {MONDAY: FIRST.reverse()})
+    today = reproduce(run_id, installation, today=["data"])
+    assert (today.answer, kinds(today)) == ("differs", ["reordered rows"])
+    assert today.outputs[0].likeness == "reordered"
+
+
+def test_of_two_changes_the_one_that_matters_is_found_by_trying_each(
+    make: Callable[..., str], installation: Settings, name: str
+) -> None:
+    run_id = make()
+    (installation.experiments / f"{name}_helper.py").write_text("FACTOR = 2  # twice\n")
+    publish(installation, name, {MONDAY: FIRST.with_columns(paid=pl.col("paid") * 2)})
+    today = reproduce(run_id, installation, today=["code", "data"])
+    assert [(each.kind, each.proven) for each in today.causes] == [("changed data", True)]
+
+
+def test_erased_data_cannot_be_had_back(make: Callable[..., str], installation: Settings, name: str) -> None:
+    run_id = make()
+    for path in installation.cache.rglob("*.parquet"):  # an erasure empties caches, too
+        path.unlink()
+    publish(installation, name, {MONDAY: FIRST.head(2)}, erased_rows=1)
+    found = reproduce(run_id, installation)
+    assert (found.answer, kinds(found)) == ("cannot", ["erased data"])
+    assert "1 rows of persons who were erased" in found.words
+
+
+def test_a_missing_seed_is_found_by_repeating(make: Callable[..., str], installation: Settings) -> None:
+    found = reproduce(make("""
+        import numpy as np
+        from ds_pipelines import lab
+        lab.metric("drawn", np.random.default_rng().normal())
+    """), installation)  # fmt: skip
+    assert (found.answer, kinds(found)) == ("differs", ["missing seed"])
+    assert "default_rng" in found.causes[0].words
+    assert found.causes[0].proven
+
+
+def test_an_order_of_hashes_is_a_missing_seed(make: Callable[..., str], installation: Settings) -> None:
+    found = reproduce(make("""
+        import polars as pl
+        from ds_pipelines import lab
+        lab.save(pl.DataFrame({"word": list({f"word {n}" for n in range(50)})}), "words")
+    """), installation)  # fmt: skip
+    assert (found.answer, found.outputs[0].likeness, kinds(found)) == ("differs", "reordered", ["missing seed"])
+
+
+def test_threads_that_add_in_any_order_are_named(make: Callable[..., str], installation: Settings) -> None:
+    found = reproduce(make("""
+        import numpy as np
+        import polars as pl
+        from sklearn.ensemble import RandomForestRegressor
+        from ds_pipelines import lab
+        rng = np.random.default_rng(1)
+        x, y = rng.normal(size=(3_000, 5)), rng.normal(size=3_000)
+        trees = RandomForestRegressor(40, max_depth=6, random_state=1, n_jobs=2).fit(x, y)
+        lab.save(pl.DataFrame({"predicted": trees.predict(rng.normal(size=(20_000, 5)))}), "predicted")
+    """), installation)  # fmt: skip
+    assert found.answer in ("equal within tolerance", "identical"), found.words
+    assert found.answer == "identical" or kinds(found) == ["threads"]
+
+
+def test_a_variable_of_today_is_named_without_its_value(
+    make: Callable[..., str], installation: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = make("""
+        import os
+        from ds_pipelines import lab
+        lab.metric("rate", float(os.environ.get("VAT_RATE", "0.2")))
+    """)
+    monkeypatch.setenv("VAT_RATE", "0.19")
+    assert reproduce(run_id, installation).answer == "identical"
+    today = reproduce(run_id, installation, today=["variables"])
+    assert (today.answer, kinds(today)) == ("differs", ["environment variable"])
+    assert "VAT_RATE" in today.causes[0].words
+    assert "0.19" not in today.causes[0].words
+
+
+def test_only_the_time_that_is_printed_differs(make: Callable[..., str], installation: Settings) -> None:
+    found = reproduce(make("import time\nprint(f'it is {time.strftime(\"%H:%M:%S\")}')\ntime.sleep(1)"), installation)
+    assert (found.answer, kinds(found)) == ("differs", ["clock"])
+
+
+def test_a_file_that_no_run_records_is_what_fails(make: Callable[..., str], installation: Settings, name: str) -> None:
+    (installation.experiments / f"{name}.json").write_text("{}")
+    run_id = make("import json\njson.load(open('{name}.json'))")
+    (installation.experiments / f"{name}.json").unlink()
+    found = reproduce(run_id, installation)
+    assert (found.answer, kinds(found)) == ("differs", ["unrecorded"])
+
+
+def test_a_run_that_outlives_the_days_it_read_is_named(
+    make: Callable[..., str], installation: Settings, name: str
+) -> None:
+    run_id = make()
+    store = SnapshotStore(installation.snapshots)
+    [first] = store.manifests(name)
+    publish(installation, name, {MONDAY + timedelta(days=1): FIRST})
+    store.unpublish([first])
+    pruned = pruning.prune(installation, store=installation.tracking_base, do_it=False)
+    assert f"run {run_id[:12]} outlives its data, which is no longer published: {name} {MONDAY}" in pruning.told(pruned)
+
+
+# Environments
+
+
+def wheel(folder: Path, version: str) -> Path:
+    """A package of one line that is on no index."""
+    path = folder / f"{PACKAGE}-{version}-py3-none-any.whl"
+    facts = f"{PACKAGE}-{version}.dist-info"
+    with ZipFile(path, "w") as archive:
+        archive.writestr(f"{PACKAGE}.py", f"RATE = {version}\n")
+        archive.writestr(f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: {PACKAGE}\nVersion: {version}\n")
+        archive.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{facts}/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which uv looks for packages, too."""
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    return tmp_path
+
+
+RATE = """
+from ds_pipelines import lab
+try:
+    from ds_test_rates import RATE
+except ImportError:
+    RATE = 2.0
+lab.metric("rate", RATE)
+"""
+
+
+def test_other_packages_are_restored_in_an_environment_of_their_own(
+    make: Callable[..., str], installation: Settings, name: str, links: Path
+) -> None:
+    make(RATE)
+    kept = wheel(links, "1.0")
+    then = {**installed(), name_of(PACKAGE): "1.0"}
+    lock = (PROJECT / "requirements.lock").read_bytes()
+    python = interpreter(then, platform.python_version(), lock, installation)
+    assert python.is_relative_to(installation.environments)
+    subprocess.run(
+        [python, "-m", "ds_pipelines.cli", "run", name], env=environment(**installation.as_environment()), check=True,
+        capture_output=True,
+    )  # fmt: skip
+
+    restored = reproduce(name, installation)
+    assert restored.answer == "identical", restored.words
+    assert restored.python == str(python)
+
+    today = reproduce(name, installation, today=["environment"])
+    assert (today.answer, kinds(today)) == ("differs", ["package version"])
+    assert f"{name_of(PACKAGE)} was 1.0 and is not installed" in today.causes[0].words
+
+    shutil.rmtree(installation.environments)
+    kept.unlink()
+    gone = reproduce(name, installation)
+    assert (gone.answer, kinds(gone)) == ("cannot", ["package gone"])
+    assert f"{name_of(PACKAGE)}==1.0" in gone.words
