@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ds_pipelines.gateway.client import Gateway
     from ds_pipelines.gateway.wire import RequestStatus
     from ds_pipelines.lab.export import Written
-    from ds_pipelines.lab.table import Selection
+    from ds_pipelines.lab.selection import Selection
 
 requests = typer.Typer(
     help="Ask production for what is not published yet, and see how it stands.", no_args_is_help=True
@@ -52,7 +52,8 @@ def table(
     """
     from ds_pipelines.gateway.client import connect
     from ds_pipelines.lab.export import require_writable, write
-    from ds_pipelines.lab.table import asking, obtain, scan, select
+    from ds_pipelines.lab.selection import asking
+    from ds_pipelines.lab.table import obtain, scan, select
 
     if to is not None:
         require_writable(to, force=force)

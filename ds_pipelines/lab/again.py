@@ -24,7 +24,7 @@ from ds_pipelines.lab import pins, steady, strays
 from ds_pipelines.lab.capture_environment import describe
 from ds_pipelines.lab.child_environment import child_environment, recorded_variables
 from ds_pipelines.lab.launch import launch
-from ds_pipelines.lab.layout import Layout
+from ds_pipelines.lab.layout import LOOKS, Layout
 from ds_pipelines.lab.own_environment import interpreter
 from ds_pipelines.lab.private import is_secret_file
 from ds_pipelines.lab.record import draft
@@ -108,15 +108,18 @@ class Bench:
         self._prepare(layout, script, bases)
         environment = self._environment(recorded_variables(variables), python)
         layout.environment.write_text(environment.model_dump_json(), encoding="utf-8")
+        looks = settings.home / LOOKS
+        looks.mkdir(parents=True, exist_ok=True, mode=0o700)
         ended = launch(
             [str(python), "-m", "ds_pipelines.lab.child", str(layout.folder)],
             limits=self.record.limits,
             environment=variables,
             folder=layout.folder,
             readable=[*_programs(python), *bases, self._beside(), layout.folder, settings.cache, *_secrets(settings)],
-            writable=[layout.folder, settings.cache],
+            writable=[layout.folder, settings.cache, looks],
             ports=[urlsplit(settings.gateway_base).port or settings.gateway_port],
             output=layout.output,
+            settings=settings,
         )
         facts = {"code": ended.code, "capped": ended.capped, "seconds": ended.seconds}
         layout.ended.write_text(json.dumps(facts), encoding="utf-8")

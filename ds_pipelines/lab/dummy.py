@@ -25,7 +25,8 @@ import polars as pl
 
 from ds_pipelines.errors import DummyError, TableArgumentError
 from ds_pipelines.evidence import DUMMY, RunInput
-from ds_pipelines.lab.table import note, wanted_columns
+from ds_pipelines.lab.selection import wanted_columns
+from ds_pipelines.lab.table import note
 from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from ds_pipelines.evidence import Column, SnapshotManifest
     from ds_pipelines.gateway.client import Gateway
-    from ds_pipelines.lab.table import Question
+    from ds_pipelines.lab.selection import Question
     from ds_pipelines.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, SupportsFloat, TypeVar
 from ds_pipelines.errors import UnusableNoteError, UnusableParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -112,7 +112,7 @@ class Notes:
             if self.tell is not None:
                 self.tell(f"{name} = {value:.6g}")
 
-    def read(self, inputs: list[RunInput]) -> None:
+    def read(self, inputs: Sequence[RunInput]) -> None:
         """Notes snapshots that were read."""
         self.write(
             "inputs", inputs=[{"table": each.table, "day": str(each.day), "digest": each.digest} for each in inputs]

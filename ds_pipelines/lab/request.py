@@ -20,7 +20,7 @@ from ds_pipelines.gateway.client import connect
 from ds_pipelines.gateway.progress import bar
 from ds_pipelines.gateway.waiting import asked_for, standing, wait
 from ds_pipelines.gateway.wire import LONGEST_REASON, SHORTEST_REASON, RequestWanted
-from ds_pipelines.lab.table import as_day
+from ds_pipelines.lab.selection import as_day
 from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
