@@ -68,7 +68,7 @@ def table(
             _describe(select(gateway, name, question), gateway)
             return
         selection, files = obtain(gateway, name, question)
-    _tell(write(name, scan(files, selection), to, exact=exact, force=force))
+    _tell(write(name, scan(files, selection, settings.table_share), to, exact=exact, force=force))
     _record(selection, manifest, settings.table_log)
 
 

@@ -180,6 +180,9 @@ class Settings(BaseSettings):
         None, description="File that names the snapshots which `lab.table` reads; set where a run is reproduced."
     )
 
+    table_share: float = Field(
+        1.0, description="Share of each table's rows that `lab.table` gives; set while a run is rehearsed.", gt=0, le=1
+    )
     table_log: Path | None = Field(
         None, description="File to which `ds-pipelines table` adds what it read; set by the runs of R scripts."
     )

@@ -13,13 +13,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SHORT_SECONDS = 0.3
-"""A call that is shorter is made twice: the machine's other work hits it by chance."""
+from typing import Any
 
 
 def _peak(*, reset: bool) -> int:
@@ -53,28 +47,26 @@ def _perform(folder: Path) -> dict[str, object]:
         function(_read_sample(warm_up))
     base = _peak(reset=True)
     sample = _read_sample(folder)
+    queued, started = _queued(), time.perf_counter()
     try:
-        seconds, busy = _timed(function, sample)
-        spent, peak = seconds, _peak(reset=False)
-        if seconds < SHORT_SECONDS:
-            again, busy_again = _timed(function, sample)
-            spent, seconds, busy = spent + again, min(seconds, again), min(busy, busy_again)
+        # Once only: a second call finds memory that the first has got from the kernel, as the whole will not.
+        function(sample)
     except Exception as error:  # its message may quote data
         return {"failure": type(error).__name__}
-    measured = {"seconds": seconds, "busy": busy, "spent": spent, "memory": max(0, peak - base), "base": base}
-    return {"failure": None, **measured}
+    seconds = time.perf_counter() - started
+    peak = max(0, _peak(reset=False) - base)
+    before, after = queued, _queued()
+    waited = max((after[thread] - before.get(thread, 0.0) for thread in after), default=0.0)
+    return {"failure": None, "seconds": seconds, "waited": min(waited, seconds), "memory": peak, "base": base}
 
 
-def _timed(function: Callable[[Any], object], sample: Any) -> tuple[float, float]:
-    """Seconds by the clock, and seconds of processors, those of ended children among them."""
-    began, started = _processors(), time.perf_counter()
-    function(sample)
-    return time.perf_counter() - started, _processors() - began
-
-
-def _processors() -> float:
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + ended.ru_utime + ended.ru_stime
+def _queued() -> dict[str, float]:
+    """Seconds that each thread stood ready while other programs had the processors, where the kernel tells."""
+    found = {}
+    for task in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError, IndexError, ValueError):
+            found[task.parent.name] = int(task.read_text().split()[1]) / 1e9
+    return found
 
 
 if __name__ == "__main__":

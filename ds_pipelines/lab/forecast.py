@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_pipelines.caps.trial import SHORT_SECONDS
 from ds_pipelines.errors import ForecastTooLargeError
 from ds_pipelines.lab.admission import machine_memory, memory_of_all
 from ds_pipelines.lab.growth import Estimate, foretell
@@ -40,8 +39,9 @@ if TYPE_CHECKING:
 
 ENOUGH_SECONDS, ENOUGH_MEMORY = 1.0, 50 << 20
 """What a pilot must take for its growth to be seen."""
-BUDGET = 0.22
-"""Of the foretold time of the whole, for all pilots: below 0.3, since what is foretold early may be too much."""
+BUDGET, DOUBT = 0.3, 4
+"""Of the time that the whole takes at least, for all pilots; where that is foretold vaguely, of a fourth of what it
+most likely takes."""
 FARTHEST = 8
 """So many times the largest pilot the whole is at most, if the budget allows."""
 PATIENCE_SECONDS = 120.0
@@ -49,15 +49,15 @@ PATIENCE_SECONDS = 120.0
 FIRST_SHARE = 256
 FEWEST = 4
 """Pilots that are needed to tell laws apart."""
-FREE_SECONDS = 0.5
+FREE_SECONDS = 1.0
 """For all pilots, whatever the whole is foretold to take: such short ones foretell nothing yet."""
 FEW_ROWS = 64
-BUSY, TICK = 0.3, 1e-6
-"""Of its time, what a processor works for a function that does not mostly wait; and how finely that is counted."""
-UNSEEN_MEMORY = 4 << 20
-"""Bytes that come and go in any process; added, so that growth within them is not taken for a law."""
+CHANCE_SECONDS, CHANCE_MEMORY = 0.001, 4 << 20
+"""What comes and goes in any process, in seconds and bytes: growth within it is not taken for a law."""
 SLACK = 0.05
 """Of memory, by which Python and the libraries differ from process to process."""
+CROWDED = 1.15
+"""So many times the undisturbed seconds are worth a word."""
 PILOT_SHARE = 0.5
 """Of the memory that experiments may have, at most for a pilot."""
 GIB = 1 << 30
@@ -69,6 +69,7 @@ class Forecast:
 
     rows: int
     seconds: Estimate
+    """On a machine that does nothing else."""
     memory: Estimate
     """In bytes, with Python and the libraries."""
     base: int
@@ -82,11 +83,18 @@ class Forecast:
     """Bytes of memory that this machine has."""
     limit: float
     """Seconds that an experiment may take."""
+    crowded: float = 1.0
+    """So many times as long as undisturbed the pilots took, because other programs had the processors."""
 
     @property
     def fits(self) -> bool:
         """Whether it ends within the limits, even at the interval's upper bounds."""
-        return self.memory.high <= self.available and self.seconds.high <= self.limit
+        return self.memory.high <= self.available and self.latest <= self.limit
+
+    @property
+    def latest(self) -> float:
+        """Seconds at most, if the machine stays as busy as it is."""
+        return self.seconds.high * self.crowded
 
     @property
     def words(self) -> str:
@@ -96,7 +104,9 @@ class Forecast:
         told = f"About {time} and {memory}; this machine has {_size(self.machine)}."
         if self.memory.high > self.available:
             told += f" An experiment may have {_size(self.available)}: it may be ended before it is done."
-        if self.seconds.high > self.limit:
+        if self.crowded > CROWDED:
+            told += f" Other programs make everything take {self.crowded:.1f} times as long now."
+        if self.latest > self.limit:
             told += f" An experiment may take {_duration(self.limit)}: it may be ended before it is done."
         return told
 
@@ -129,8 +139,9 @@ def forecast(
     rows = rows_of(table)
     available = min(memory_of_all(settings), memory or machine_memory())
     with tempfile.TemporaryDirectory(prefix="ds-forecast-") as folder:
-        ladder = _Ladder(Path(folder), table, rows, int(PILOT_SHARE * available))
-        write_function(function, ladder.folder)
+        trial = _Trial(Path(folder), table, rows, int(PILOT_SHARE * available))
+        write_function(function, trial.folder)
+        ladder = Ladder(rows, trial)
         ladder.climb()
     limit = min(settings.experiment_minutes * 60, seconds or math.inf)
     told = ladder.forecast(available, limit)
@@ -142,42 +153,57 @@ def forecast(
     return told
 
 
-class _Ladder:
-    """Samples of growing size, and what their pilots took."""
+class _Trial:
+    """Pilots of a function on samples of a table."""
 
     def __init__(self, folder: Path, table: Any, rows: int, memory: int) -> None:
         self.folder, self._table, self._rows, self._memory = folder, table, rows, memory
+
+    def __call__(self, size: int) -> Pilot:
+        warm_up = self.folder / "warm_up"
+        if not warm_up.is_dir():
+            warm_up.mkdir()
+            write_sample(self._table, min(WARM_UP_ROWS, size), self._rows, warm_up)
+        write_sample(self._table, size, self._rows, self.folder)
+        return measure(self.folder, size, seconds=PATIENCE_SECONDS, memory=self._memory)
+
+
+class Ladder:
+    """Samples of growing size, and what their pilots took.
+
+    Args:
+        rows: Of the whole.
+        attempt: Makes the pilot of so many rows; raises `TooMuchError` where it takes too much.
+        free: Seconds that all pilots may take, whatever the whole is foretold to take.
+    """
+
+    def __init__(self, rows: int, attempt: Callable[[int], Pilot], free: float = FREE_SECONDS) -> None:
+        self._rows, self._attempt, self._free = rows, attempt, free
         self._pilots: list[Pilot] = []
         self._spent = 0.0
 
-    def climb(self) -> None:
-        """Tries larger samples until one means something, or more would cost too much."""
-        size = max(1, self._rows // (FIRST_SHARE if self._rows > FEW_ROWS else 8))
-        self._write("warm_up", min(WARM_UP_ROWS, size))
+    def climb(self, first: int | None = None) -> None:
+        """Tries larger samples until one means something, or more would cost too much.
+
+        Raises:
+            ForecastTooLargeError: even the smallest ones took too much.
+        """
+        size = first or max(1, self._rows // (FIRST_SHARE if self._rows > FEW_ROWS else 8))
         while True:
             try:
-                self._try(size)
+                pilot = self._attempt(size)
             except TooMuchError:
                 if len(self._pilots) < 2:
                     raise ForecastTooLargeError(
                         f"Even {size:,} of {self._rows:,} rows took more than a pilot may."
                     ) from None
                 return
+            self._spent += pilot.seconds
+            self._pilots.append(pilot)
             following = self._next(size)
             if following is None:
                 return
             size = following
-
-    def _write(self, name: str, rows: int) -> None:
-        place = self.folder / name
-        place.mkdir(exist_ok=True)
-        write_sample(self._table, rows, self._rows, place)
-
-    def _try(self, size: int) -> None:
-        write_sample(self._table, size, self._rows, self.folder)
-        pilot = measure(self.folder, size, seconds=PATIENCE_SECONDS, memory=self._memory)
-        self._spent += pilot.spent
-        self._pilots.append(pilot)
 
     def _next(self, size: int) -> int | None:
         """How large the next sample is; None if there are enough, or any larger one would cost too much."""
@@ -193,33 +219,23 @@ class _Ladder:
 
     def _affordable(self, size: int) -> bool:
         told = self._time()
-        cost = self._spent + told.at(size) * (1 if told.at(size) > SHORT_SECONDS else 2)
-        return cost <= FREE_SECONDS or cost <= min(PATIENCE_SECONDS, BUDGET * told.value)
+        cost = self._spent + told.at(size)
+        return cost <= self._free or cost <= min(PATIENCE_SECONDS, BUDGET * max(told.low, told.value / DOUBT))
 
     def _step(self, size: int) -> int:
         """Twice the rows; of few rows, where work may double with each, an eighth of them more."""
         return 2 * size if self._rows > FEW_ROWS else size + max(1, self._rows // 8)
 
-    def _estimate(self, measured: list[float]) -> Estimate:
-        return foretell([pilot.rows for pilot in self._pilots], measured, self._rows)
+    def _estimate(self, measured: list[float], chance: float) -> Estimate:
+        return foretell([pilot.rows for pilot in self._pilots], measured, self._rows, floor=chance)
 
     def _time(self) -> Estimate:
-        """By the work of the processors, and how the clock runs beside it: other programs' work slows only the clock.
-
-        What mostly waits is told by the clock alone.
-        """
-        recent = self._pilots[-3:]
-        if any(pilot.busy < BUSY * pilot.seconds for pilot in recent):
-            return self._estimate([pilot.seconds for pilot in self._pilots])
-        told = self._estimate([max(pilot.busy, TICK) for pilot in self._pilots])
-        ratio = min(pilot.seconds / pilot.busy for pilot in recent)
-        scaled = (told.value * ratio, told.low * ratio, told.high * ratio)
-        return Estimate(told.law, *scaled, (told.fitted[0] * ratio, told.fitted[1] * ratio))
+        return self._estimate([pilot.seconds for pilot in self._pilots], CHANCE_SECONDS)
 
     def forecast(self, available: int, limit: float) -> Forecast:
         """What the pilots foretell."""
         base = max(pilot.base for pilot in self._pilots)
-        growing = self._estimate([float(pilot.memory + UNSEEN_MEMORY) for pilot in self._pilots])
+        growing = self._estimate([float(pilot.memory) for pilot in self._pilots], CHANCE_MEMORY)
         memory = Estimate(
             growing.law,
             growing.value + base,
@@ -227,6 +243,9 @@ class _Ladder:
             (growing.high + base) * (1 + SLACK),
             (growing.fitted[0] + base, growing.fitted[1]),
         )
+        recent = self._pilots[-3:]
+        undisturbed = sum(pilot.seconds for pilot in recent)
+        crowded = 1 + sum(pilot.waited for pilot in recent) / max(undisturbed, CHANCE_SECONDS)
         return Forecast(
             rows=self._rows,
             seconds=self._time(),
@@ -237,10 +256,11 @@ class _Ladder:
             available=available,
             machine=machine_memory(),
             limit=limit,
+            crowded=crowded,
         )
 
 
-def forecast_figure(told: Forecast) -> Figure:
+def forecast_figure(told: Forecast, along_what: str = "rows") -> Figure:
     """The pilots, the laws through them, the whole with its interval, and the limits."""
     from matplotlib.figure import Figure
 
@@ -260,7 +280,7 @@ def forecast_figure(told: Forecast) -> Figure:
         axes.errorbar([told.rows], [estimate.value / unit], around, fmt="D", color="#1b7f5c", capsize=5, label="whole")
         if limit < 20 * estimate.high:
             axes.axhline(limit / unit, color="#a02c3a", linestyle="--", label="limit")
-        axes.set(xscale="log", yscale="log", xlabel="rows", ylabel=name)
+        axes.set(xscale="log", yscale="log", xlabel=along_what, ylabel=name)
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     return drawing

@@ -19,7 +19,7 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ds_pipelines.errors import HeaderError
 from ds_pipelines.evidence import Limits
@@ -49,8 +49,8 @@ class Header:
     """What it asks for."""
     tolerance: float | None = None
     """Relative difference of numbers that a reproduction may show."""
-    forecast: str | bool | None = None
-    """Whether its need of time and memory is foretold before it runs, or of what."""
+    forecast: Literal["refuse"] | bool | None = None
+    """Whether its need of time and memory is foretold before it runs; and whether it is refused if it may not fit."""
     question: str | None = None
     """What it is to answer; runs on the same question are found together."""
 
@@ -184,8 +184,8 @@ def _words(value: object) -> str | None:
     return value.strip() or None if isinstance(value, str) and len(value) <= 500 else None
 
 
-def _forecast(value: object) -> str | bool | None:
-    return value if isinstance(value, bool) else _words(value)
+def _forecast(value: object) -> Literal["refuse"] | bool | None:
+    return "refuse" if value == "refuse" else value if isinstance(value, bool) else None
 
 
 def _cron(value: object) -> str | None:
@@ -232,7 +232,7 @@ KEYS: dict[str, tuple[Callable[[object], Any], str]] = {
     "disk": (_size, "bytes, or as 10 GiB"),
     "cores": (_cores, "a whole number from 1 on"),
     "tolerance": (_tolerance, "a number from 0 to below 1, as 1e-6"),
-    "forecast": (_forecast, "true, false, or what to forecast"),
+    "forecast": (_forecast, 'true, false, or "refuse"'),
     "question": (_words, "a question in up to 500 characters"),
 }
 """How the value of each key is understood, and what is expected of it."""

@@ -21,6 +21,7 @@ import polars as pl
 
 from ds_pipelines.caps import tree
 from ds_pipelines.errors import PilotFailedError, UnfitForForecastError
+from ds_pipelines.lab.shares import spread
 from ds_pipelines.settings import PROJECT, environment
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.02
 SEED = 20_250_301
 WARM_UP_ROWS = 64
-GOLDEN = 2_654_435_769
-"""Of 2³², its golden section: multiples of it, wrapped, spread evenly, so that any share of the rows can be taken."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,9 @@ class Pilot:
 
     rows: int
     seconds: float
-    busy: float
-    """Seconds that processors worked for it; the steadier figure where the machine does other work, too."""
-    spent: float
-    """Seconds of all its calls; a short one is made twice, and the shorter counts."""
+    """Without those in which it stood ready, and other programs had the processors."""
+    waited: float
+    """Those seconds."""
     memory: int
     """Peak above what the process had before it got its sample, in bytes."""
     base: int
@@ -70,10 +68,9 @@ def rows_of(table: Any) -> int:
 def write_sample(table: Any, rows: int, total: int, folder: Path) -> None:
     """A sample from all over the table, in its order, as the pilot's process reads it."""
     if isinstance(table, (pl.LazyFrame, pl.DataFrame)):
-        share = min(1.0, rows / total)
-        index = pl.int_range(pl.len(), dtype=pl.UInt64)
-        chosen = (index * GOLDEN % 2**32) < round(share * 2**32)
-        table.lazy().filter(chosen).head(rows).sink_parquet(folder / "sample.parquet", engine="streaming")
+        table.lazy().filter(spread(min(1.0, rows / total))).head(rows).sink_parquet(
+            folder / "sample.parquet", engine="streaming"
+        )
         (folder / "kind").write_text("lazy" if isinstance(table, pl.LazyFrame) else "eager")
         return
     import numpy as np
@@ -140,7 +137,8 @@ def measure(folder: Path, rows: int, *, seconds: float, memory: int) -> Pilot:
     told = json.loads(report.read_text())
     if told["failure"]:
         raise PilotFailedError(rows, told["failure"])
-    return Pilot(rows, told["seconds"], told["busy"], told["spent"], told["memory"] + helpers, told["base"])
+    undisturbed = told["seconds"] - told["waited"]
+    return Pilot(rows, undisturbed, told["waited"], told["memory"] + helpers, told["base"])
 
 
 def _resident(pid: int) -> int:

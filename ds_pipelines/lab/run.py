@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 from ds_pipelines.errors import (
     ExperimentFailedError,
+    ForecastTooLargeError,
     RunCappedError,
     RunProcessError,
     TrackingUnreachableError,
@@ -28,17 +30,17 @@ from ds_pipelines.lab import capture_code, spool, strays
 from ds_pipelines.lab.capture_environment import describe
 from ds_pipelines.lab.child_environment import child_environment, recorded_variables
 from ds_pipelines.lab.launch import Ended, launch
-from ds_pipelines.lab.layout import LOOKS
+from ds_pipelines.lab.layout import LOOKS, Layout
 from ds_pipelines.lab.record import Completed, complete, draft, open_run
 from ds_pipelines.lab.scripts import Script, find
 from ds_pipelines.lab.seeds import UNSEEDED
 from ds_pipelines.settings import PROJECT, Settings, load_settings, quiet_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ds_pipelines.evidence import RunRecord, Verdict
-    from ds_pipelines.lab.layout import Layout
+    from ds_pipelines.evidence import Limits, RunRecord, Verdict
+    from ds_pipelines.lab.rehearsal import Foreseen
     from ds_pipelines.lab.tracking import Opened
 
 
@@ -98,17 +100,24 @@ def run(
         UnknownExperimentError: there is no such script.
         BrokenScriptError: it cannot be run as it stands; it has not been run.
         UnusableParameterError: a parameter is not one that the script asks for.
+        ForecastTooLargeError: it is foretold not to fit, and its header wants it refused then; it has not been run.
         ExperimentFailedError: the script raised; what it had noted is kept in a failed run.
         RunCappedError: it met a limit; what it had noted is kept.
         RunProcessError: its process ended without a word; what it had noted is kept.
     """
     quiet_libraries()
-    settings = settings or load_settings()
+    settings = (settings or load_settings()).model_copy(update={"table_share": 1.0})  # its record names whole snapshots
     found = find(script, settings.experiments, settings)
     found.require_sound()
     asked_by = Orchestration(dagster_run, "") if isinstance(dagster_run, str) else dagster_run
+    foreseen = None
+    if found.header.forecast:
+        foreseen = _foresee(found, settings, parameters or {}, of_a_server=asked_by is not None)
+        (tell or _print)(f"{foreseen.words}\n")
     with spool.opened(settings) as layout:
         task = _prepare(layout, found, settings, parameters=parameters or {}, asked_by=asked_by, user=user)
+        if foreseen is not None:
+            foreseen.keep(layout.artifacts / "evidence")
         opened, interruption = _watch(layout, task, found, settings, asked_by=asked_by, tell=tell or _print)
         completed, recorded = _complete(layout, settings, opened)
     if interruption is not None:
@@ -117,6 +126,30 @@ def run(
     if recorded:
         spool.replay(settings)
     return Ran(completed.record, completed.verdict, completed.figures)
+
+
+def _foresee(script: Script, settings: Settings, parameters: Mapping[str, str], *, of_a_server: bool) -> Foreseen:
+    """Rehearses the script on shares of its tables.
+
+    Raises:
+        ForecastTooLargeError: it may not fit, and its header wants it refused then.
+    """
+    from ds_pipelines.lab.rehearsal import rehearse
+
+    def execute(shared: Settings, limits: Limits) -> Ended:
+        limited = replace(script, header=replace(script.header, limits=limits))
+        with tempfile.TemporaryDirectory(prefix="ds-rehearsal-") as place:
+            layout = Layout(Path(place))
+            for made in (layout.artifacts, layout.temporary):
+                made.mkdir()
+            task = _prepare(layout, limited, shared, parameters=parameters, asked_by=None, user=None)
+            variables = child_environment(shared, layout, of_a_server=of_a_server)
+            return _launch(layout, task, limited, shared, variables=variables, tell=lambda _: None)
+
+    foreseen = rehearse(script, settings, execute)
+    if foreseen.refused:
+        raise ForecastTooLargeError(foreseen.words)
+    return foreseen
 
 
 def _prepare(
@@ -178,26 +211,13 @@ def _watch(
         The run in MLflow, and what interrupted the waiting; either may be None.
     """
     variables = child_environment(settings, layout, of_a_server=asked_by is not None)
-    looks = settings.home / LOOKS
-    looks.mkdir(parents=True, exist_ok=True, mode=0o700)
     pipes = [asked_by.folder] if asked_by and asked_by.folder else []
     interruption: BaseException | None = None
     with ThreadPoolExecutor(2) as aside:
         opening = aside.submit(_open, layout, settings, asked_by)
         describing = aside.submit(_describe, layout, variables)
         try:
-            ended = launch(
-                [sys.executable, "-m", "ds_pipelines.lab.child", str(layout.folder)],
-                limits=script.header.limits,
-                environment=variables,
-                folder=layout.folder,
-                readable=_readable(layout, task, settings),
-                writable=[layout.folder, settings.cache, looks, *pipes],
-                ports=[urlsplit(settings.gateway_base).port or settings.gateway_port],
-                output=layout.output,
-                on_output=tell,
-                settings=settings,
-            )
+            ended = _launch(layout, task, script, settings, variables=variables, tell=tell, writable=pipes)
             layout.ended.write_text(json.dumps(_facts(ended)), encoding="utf-8")
         except BaseException as error:  # the run is recorded as killed, and the interruption goes on
             layout.ended.write_text(json.dumps({"interrupted": True}), encoding="utf-8")
@@ -205,6 +225,32 @@ def _watch(
         describing.result()
         opened = opening.result()
     return opened, interruption
+
+
+def _launch(
+    layout: Layout,
+    task: Mapping[str, Any],
+    script: Script,
+    settings: Settings,
+    *,
+    variables: Mapping[str, str],
+    tell: Callable[[str], None],
+    writable: Sequence[Path] = (),
+) -> Ended:
+    looks = settings.home / LOOKS
+    looks.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return launch(
+        [sys.executable, "-m", "ds_pipelines.lab.child", str(layout.folder)],
+        limits=script.header.limits,
+        environment=variables,
+        folder=layout.folder,
+        readable=_readable(layout, task, settings),
+        writable=[layout.folder, settings.cache, looks, *writable],
+        ports=[urlsplit(settings.gateway_base).port or settings.gateway_port],
+        output=layout.output,
+        on_output=tell,
+        settings=settings,
+    )
 
 
 def _open(layout: Layout, settings: Settings, asked_by: Orchestration | None) -> Opened | None:

@@ -31,6 +31,7 @@ from ds_pipelines.gateway.progress import bar
 from ds_pipelines.lab.notes import current
 from ds_pipelines.lab.pins import pinned
 from ds_pipelines.lab.selection import Question, Selection, asking, choose
+from ds_pipelines.lab.shares import spread
 from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def table(
     else:
         selection, files = _found(name, question, settings)
         _note(selection.manifests)
-        frame = scan(files, selection)
+        frame = scan(files, selection, settings.table_share)
     return frame if as_ == "polars" else frame.with_columns(cs.decimal().cast(pl.Float64)).collect().to_pandas()
 
 
@@ -204,12 +205,13 @@ def fetch(gateway: Gateway, manifests: Sequence[SnapshotManifest]) -> list[Path]
         return gateway.fetch_all(manifests, advance)
 
 
-def scan(files: Sequence[Path], selection: Selection) -> pl.LazyFrame:
-    """The files of a selection as one table."""
+def scan(files: Sequence[Path], selection: Selection, share: float = 1.0) -> pl.LazyFrame:
+    """The files of a selection as one table, or a share of its rows."""
     # Columns that nobody asked for may come and go between days; those asked for were found to agree.
-    return pl.scan_parquet(
+    found = pl.scan_parquet(
         list(files), glob=False, hive_partitioning=False, extra_columns="ignore", missing_columns="insert"
     ).select(selection.columns)
+    return found if share == 1 else found.filter(spread(share))
 
 
 def _note(chosen: Sequence[SnapshotManifest]) -> None:

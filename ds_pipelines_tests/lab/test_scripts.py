@@ -414,6 +414,7 @@ def test_without_a_header_nothing_is_asked_for(tmp_path: Path) -> None:
         ("minutes = nan", "expected a number above 0"),
         ("cores = true", "expected a whole number"),
         ("tolerance = 2", "expected a number from 0 to below 1"),
+        ('forecast = "time"', 'expected true, false, or "refuse"'),
         ("minutes", "line 3 of the header: this line cannot be used, expected TOML"),
         ('memory = "4000 TiB"', "'memory' of its header asks for 4.096e+06 GiB, and this environment gives"),
         ("minutes = 1e9", "(DS_EXPERIMENT_MINUTES)"),
