@@ -166,7 +166,8 @@ def test_the_public_surface_is_what_a_data_scientist_needs() -> None:
     from ds_pipelines import lab
 
     assert set(lab.__all__) == {
-        "Ran", "figure", "metric", "param", "progress", "request", "run", "save", "table", "verdict",
+        "Forecast", "Ran", "figure", "forecast", "metric", "param", "progress", "request", "run", "save", "table",
+        "verdict",
     }  # fmt: skip
     assert all(callable(getattr(lab, name)) for name in lab.__all__)
 
