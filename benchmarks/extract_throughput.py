@@ -56,11 +56,13 @@ def plain(settings: Settings, *, warm: bool) -> None:
 
 
 def anonymized(settings: Settings, *, warm: bool) -> None:
-    """The same, anonymized on the way: a thread reads, another transforms, a third writes as snapshots are written."""
+    """The same, anonymized on the way: a thread reads, another transforms, a third writes, compressed as by default."""
+    import pyarrow.parquet as pq
+
     from ds_pipelines.extract import policy, pseudonyms, source
     from ds_pipelines.extract.stream import ahead
     from ds_pipelines.extract.transform import transform
-    from ds_pipelines.snapshots.parquet import writer_to
+    from ds_pipelines.snapshots.parquet import repeating
 
     decisions = policy.load(settings.policies / policy.SHOP)
     hidden = pseudonyms.load(settings)
@@ -70,11 +72,12 @@ def anonymized(settings: Settings, *, warm: bool) -> None:
         readable = session.readable(decisions, TABLE)
         with (
             ahead(session.batches(readable)) as batches,
-            ahead(transform(batch, readable.policy, hidden, zone=settings.zone) for batch in batches) as made,
+            ahead((transform(each, readable.policy, hidden, zone=settings.zone) for each in batches), depth=1) as made,
         ):
             first = next(made)
-            path, pseudonymised = settings.home / "anonymized.parquet", ("order_line_id", "customer_id")
-            with writer_to(path, first.schema, pseudonymised) as writer:
+            path, schema = settings.home / "anonymized.parquet", first.to_arrow().schema
+            alike = repeating(first.schema, ("order_line_id", "customer_id"))
+            with pq.ParquetWriter(path, schema, use_dictionary=alike) as writer:
                 for rows in chain([first], made):
                     writer.write_table(rows.to_arrow())
 

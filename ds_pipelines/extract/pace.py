@@ -5,7 +5,7 @@ at the database (`pulse`), reading (`reading`), and the record of it (`harm`).
 
 Chunks are made as large as the database works `pace_chunk` long for each. After each, the reader sleeps in proportion
 to that time: a tenth of it while the database is calm, a fiftieth while nobody else is at work. When others are at
-work, or a small query takes longer than it did, sleep doubles with each look, chunks shrink to a fifth, and both
+work, or a small query takes longer than it did, sleep doubles with each look, chunks shrink to a tenth, and both
 recover slowly once it is calm. While somebody waits for a lock, the replica is behind, or the file `extract.pause` is
 there, nothing is read at all. Outside the allowed hours, beyond a day's budget, above the hard limit, or when patience
 ends, reading stops with an error, and the next extract goes on from there. One pace is for one extract, and lets one of
@@ -42,9 +42,9 @@ FEWEST_ROWS, FIRST_ROWS, MOST_ROWS = 200, 2_000, 1 << 16
 MOST_BYTES = 16 << 20
 """Of a chunk: rows are fewer where they are wide."""
 PROBES = 9
-_PRESSED_SHARE = 0.2
+_PRESSED_SHARE = 0.1
 """Of a chunk's usual length, while the database is pressed."""
-_FIRST_SLEEP = 4.0
+_FIRST_SLEEP = 16.0
 """For each second of reading, when it is found pressed for the first time."""
 _RECOVERY = 0.8
 _ALONE = 0.2

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ds_pipelines.errors import DsPipelinesError, UnreadableReleaseError
+from ds_pipelines.errors import DsPipelinesError, UnknownExtractError, UnreadableReleaseError
 from ds_pipelines.gateway.client import connect
 from ds_pipelines.lab.closing import closings
 from ds_pipelines.lab.history import History, PastRun, newest_by_experiment, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import date
 
+    from ds_pipelines.gateway.client import Gateway
     from ds_pipelines.settings import Settings
 
 
@@ -143,16 +143,24 @@ def _outlived(runs: list[PastRun], settings: Settings) -> dict[str, str]:
     try:
         with connect(settings) as gateway:
             for table in sorted({read.table for run in runs for read in run.reads}):
-                listing = gateway.known_manifests(table)
-                first[table] = listing[0].day if listing else None
+                first[table] = _first_day(gateway, table)
     except DsPipelinesError:
         return {}
     found = {}
     for run in runs:
-        lost = [read.words for read in run.reads if read.first and str(first.get(read.table) or "") > read.first]
+        lost = [read.words for read in run.reads if read.first and str(first[read.table] or date.max) > read.first]
         if lost:
             found[run.run_id] = ", ".join(lost)
     return found
+
+
+def _first_day(gateway: Gateway, table: str) -> date | None:
+    """The first day that is published of a table; None if it is no longer."""
+    try:
+        listing = gateway.known_manifests(table)
+    except UnknownExtractError:
+        return None
+    return listing[0].day if listing else None
 
 
 def _remove(run: PastRun, history: History, store: str | None) -> bool:

@@ -48,7 +48,13 @@ def write_parquet(
     logical, rows = LogicalDigest(schema), 0
     with path.open("wb") as file:
         hashing = _Hashing(file)
-        with writer_to(hashing, schema, unlike) as writer:
+        with pq.ParquetWriter(
+            hashing,
+            pl.DataFrame(schema=schema).to_arrow().schema,
+            compression=COMPRESSION,
+            compression_level=LEVEL,
+            use_dictionary=repeating(schema, unlike) or False,
+        ) as writer:
             for block in blocks(batches):
                 arrow = block.to_arrow()
                 logical.update(block, arrow)
@@ -57,13 +63,9 @@ def write_parquet(
     return Written(path, dict(schema), rows, hashing.bytes, hashing.digest.hexdigest(), logical.hexdigest())
 
 
-def writer_to(file: Any, schema: Mapping[str, pl.DataType], unlike: Collection[str] = ()) -> pq.ParquetWriter:
-    """What encodes a snapshot, given its row groups as Arrow tables."""
-    alike = [name for name, dtype in schema.items() if dtype in _REPEATING and name not in unlike]
-    columns = pl.DataFrame(schema=schema).to_arrow().schema
-    return pq.ParquetWriter(
-        file, columns, compression=COMPRESSION, compression_level=LEVEL, use_dictionary=alike or False
-    )
+def repeating(schema: Mapping[str, pl.DataType], unlike: Collection[str] = ()) -> list[str]:
+    """The columns on which a dictionary is tried."""
+    return [name for name, dtype in schema.items() if dtype in _REPEATING and name not in unlike]
 
 
 class _Hashing(io.RawIOBase):

@@ -167,7 +167,9 @@ def test_files_of_any_kind_and_name_are_assets(dropped_in: Settings) -> None:
 
 
 def test_the_schedule_of_a_header_is_dagster_s_and_a_file_that_cannot_run_has_none(dropped_in: Settings) -> None:
-    (schedule,) = load("exploration", dropped_in).schedules or ()
+    schedules = {each.name: each for each in load("exploration", dropped_in).schedules or ()}
+    assert schedules.keys() == {"experiment_count", "reproduce_released_nightly"}
+    schedule = schedules["experiment_count"]
     assert isinstance(schedule, dg.ScheduleDefinition)
     assert (schedule.name, schedule.cron_schedule) == ("experiment_count", "0 6 * * 1")
     assert schedule.execution_timezone == dropped_in.zone

@@ -17,6 +17,7 @@ import pytest
 from ds_pipelines import postgres
 from ds_pipelines.evidence import RunRecord
 from ds_pipelines.settings import environment, load_settings
+from ds_pipelines_tests.going_on import folder_of, goes_on
 from ds_pipelines_tests.locations import adopt, facts, load, reason
 
 if TYPE_CHECKING:
@@ -108,9 +109,9 @@ def test_its_process_gets_no_secret_of_the_server_s(place: Settings, capfd: pyte
 
 ENDLESS = """
 from ds_pipelines import lab
-import os, time
+import pathlib, time
 lab.metric("auc", 0.5)
-open({began!r}, "w").write(str(os.getpid()))
+pathlib.Path("began").touch()
 time.sleep(600)
 """
 WORKER = """
@@ -124,16 +125,16 @@ with dg.DagsterInstance.ephemeral() as instance:
 
 
 def test_ending_the_run_ends_the_experiment_and_keeps_what_it_noted(place: Settings, tmp_path: Path) -> None:
-    began = tmp_path / "began"
-    (place.experiments / "endless.py").write_text(ENDLESS.format(began=str(began)))
+    (place.experiments / "endless.py").write_text(ENDLESS)
     worker = subprocess.Popen([sys.executable, "-c", WORKER], env=environment(**place.as_environment()))
     deadline = time.monotonic() + 60
-    while not (began.exists() and began.read_text()) and time.monotonic() < deadline:
+    while (folder := folder_of(place)) is None and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert folder is not None
+    assert goes_on(folder)
     worker.send_signal(signal.SIGINT)
     worker.wait(60)
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(began.read_text()), 0)
+    assert not goes_on(folder)
 
     from mlflow import MlflowClient
 

@@ -18,6 +18,7 @@ from ds_pipelines.evidence import RunRecord
 from ds_pipelines.lab import spool
 from ds_pipelines.lab.layout import Layout
 from ds_pipelines.settings import environment
+from ds_pipelines_tests.going_on import folder_of, goes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +31,10 @@ NOWHERE = "http://127.0.0.1:1"
 IDEA = 'from ds_pipelines import lab\nlab.metric("auc", lab.param("lift", 0.75))\nprint("said")\n'
 SLOW = """
 from ds_pipelines import lab
-import os, pathlib, time
+import pathlib, time
 lab.metric("auc", 0.5)
 print("said", flush=True)
-pathlib.Path({began!r}).write_text(str(os.getpid()))
+pathlib.Path("began").touch()
 time.sleep(600)
 """
 WATCHER = "import sys; from ds_pipelines import lab; lab.run(sys.argv[1])"
@@ -62,21 +63,18 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def slow_run(settings: Settings, tmp_path: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """A run that goes on in another process: its watcher, and the id of its own process."""
-    began = tmp_path / "began"
-    (settings.experiments / "slow.py").write_text(SLOW.format(began=str(began)))
+def slow_run(settings: Settings) -> tuple[subprocess.Popen[bytes], Path]:
+    """A run that goes on in another process: its watcher, and its folder."""
+    (settings.experiments / "slow.py").write_text(SLOW)
     watcher = subprocess.Popen(
         [sys.executable, "-c", WATCHER, "slow"], env=environment(**settings.as_environment()),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_for(lambda: began.exists() and began.read_text())
-    return watcher, int(began.read_text())
-
-
-def gone(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    return not status.exists() or "State:\tZ" in status.read_text()
+    wait_for(lambda: folder_of(settings))
+    folder = folder_of(settings)
+    assert folder is not None
+    assert goes_on(folder)
+    return watcher, folder
 
 
 def test_a_run_without_mlflow_is_recorded_later_as_it_was(own: Settings) -> None:
@@ -124,15 +122,17 @@ def test_what_is_interrupted_while_it_is_recorded_is_recorded_once(own: Settings
     assert tracked(own, opened.run_id).data.metrics == {"auc": 0.75}
 
 
-def test_a_killed_watcher_loses_nothing_and_takes_the_run_with_it(own: Settings, tmp_path: Path) -> None:
-    watcher, child = slow_run(own, tmp_path)
-    [folder] = spool.waiting(own)
+def test_a_killed_watcher_loses_nothing_and_takes_the_run_with_it(own: Settings) -> None:
+    watcher, folder = slow_run(own)
+    assert spool.waiting(own) == [folder]
     wait_for(Layout(folder).tracked.exists)
     assert spool.replay(own) == []  # it goes on
     watcher.kill()
     watcher.wait()
-    wait_for(lambda: gone(child))
-    [replayed] = spool.replay(own)
+    recorded: list[spool.Replayed] = []
+    wait_for(lambda: recorded.extend(spool.replay(own)) or recorded)  # once nothing of it is alive
+    [replayed] = recorded
+    assert not goes_on(folder)
     assert replayed.record is not None
     assert (replayed.record.status, replayed.record.metrics) == ("killed", {"auc": 0.5})
     assert replayed.record.failure == "the process that watched it was killed"
@@ -156,11 +156,11 @@ def test_a_killed_process_fails_the_run_which_keeps_what_was_noted_and_printed(
     assert record.failure == "its process was ended by SIGKILL"
 
 
-def test_an_interruption_of_the_watcher_ends_the_run_and_records_it(own: Settings, tmp_path: Path) -> None:
-    watcher, child = slow_run(own, tmp_path)
+def test_an_interruption_of_the_watcher_ends_the_run_and_records_it(own: Settings) -> None:
+    watcher, folder = slow_run(own)
     watcher.send_signal(signal.SIGINT)
     watcher.wait(60)
-    assert gone(child)
+    assert not goes_on(folder)
     assert spool.waiting(own) == []
 
 
