@@ -54,7 +54,6 @@ def open_review(run_id: str, settings: Settings) -> Review:
     """
     with tempfile.TemporaryDirectory(prefix="ds-review-") as folder:
         run = _Run(run_id, Path(folder), settings)
-        run_id = run.run_id
         verdict = run.read(RECORD)
         if verdict is None:
             raise UnreviewableRunError(run_id, "a run with a verdict, which the script gets from lab.verdict")
