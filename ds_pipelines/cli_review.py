@@ -18,7 +18,7 @@ MARKS = {"holds": "✓", "violated": "✗", "open": "?"}
 
 
 def review(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="MLflow's id of the run.")],
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its first digits, or an experiment.")],
     *,
     answer: Annotated[
         list[str] | None, typer.Option(help="An answer, as key=text; may be given several times.")
@@ -30,10 +30,13 @@ def review(
 
     Example: ds-pipelines review 8f2c… --answer known_in_time="checked against the ticket's history" --name "Ada Byron"
     """
+    from ds_pipelines.lab.history import opened as history
     from ds_pipelines.lab.review import answered, keep, open_review, sign, this_user
 
     settings = load_settings()
-    opened = open_review(run_id, settings)
+    with history(settings) as known:
+        wanted = known.run(run_id).run_id
+    opened = open_review(wanted, settings)
     current = answered(opened, _answers(answer or []))
     asking = ask and sys.stdin.isatty() and sys.stdout.isatty() and current.signed_by is None
     _show(current)

@@ -61,6 +61,14 @@ class Group:
         lines = (self.folders["memory"] / "memory.stat").read_text().splitlines()
         return sum(int(line.split()[1]) for line in lines if line.startswith(wanted))
 
+    def most_memory(self) -> int:
+        """The most bytes its members ever held, with the cache of files; 0 where the kernel does not say."""
+        name = "memory.peak" if self.versions["memory"] == 2 else "memory.max_usage_in_bytes"
+        try:
+            return int((self.folders["memory"] / name).read_text())
+        except OSError:
+            return 0
+
     def out_of_memory(self) -> int:
         """How many members the kernel ended because there was no memory left."""
         return self._events("memory", "memory.events" if self.versions.get("memory") == 2 else "memory.oom_control")

@@ -80,7 +80,9 @@ class Watch:
         processes = [] if self._group.caps_memory and self._group.caps_processes else tree.descendants(os.getpid())
         memory = self._group.memory() if self._group.caps_memory else tree.memory(processes, task.memory // 2)
         self.peak = max(self.peak, memory)
-        if memory > task.memory or self._group.out_of_memory():
+        if self._group.out_of_memory():  # what the kernel ended holds nothing any more
+            return _out_of_memory(task, max(self.peak, self._group.most_memory()))
+        if memory > task.memory:
             return _out_of_memory(task, memory)
         count = sum(process.threads for process in processes)
         if count > task.processes or self._group.refused_processes():

@@ -8,30 +8,36 @@ the run in the pages ends the experiment, which is recorded as killed.
 """
 
 import base64
+from collections import Counter
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from ds_pipelines.exploration.failing import closing, explained
 from ds_pipelines.exploration.tables import USER, known_tables
 from ds_pipelines.exploration.verdict_checks import verdict_check_results, verdict_check_specs
-from ds_pipelines.lab.scripts import Script, discover
+from ds_pipelines.lab.scripts import Script, discover, find
 from ds_pipelines.lab.sources import clean
 from ds_pipelines.settings import Settings, load_settings
 
 KINDS = {"python": {"python"}, "notebook": {"python", "jupyter"}, "r": {"r"}}
 """What Dagster's pages show of a kind of script."""
+GRACE_SECONDS = 600
+"""After its time, until Dagster ends a run: for its record, and for waiting until memory is free."""
 
 
 def experiment_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """One asset a script: `experiments/<name>`, downstream of the tables that it asks for."""
     tables = known_tables(settings)
-    return [_experiment_asset(script, tables) for script in discover(settings.experiments, settings)]
+    return [_experiment_asset(script, tables, settings) for script in discover(settings.experiments, settings)]
 
 
-def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefinition:
+def _experiment_asset(script: Script, tables: Container[str], settings: Settings) -> dg.AssetsDefinition:
     checks = verdict_check_specs(["experiments", script.name], script.path)
+    # Its own cap ends it first, with a sentence and what it noted.
+    most_seconds = str(round(settings.experiment_minutes * 60) + GRACE_SECONDS)
 
     @dg.asset(
         key=["experiments", script.name],
@@ -42,11 +48,13 @@ def _experiment_asset(script: Script, tables: Container[str]) -> dg.AssetsDefini
         group_name="experiments",
         kinds={*KINDS[script.kind], "mlflow"},
         metadata={"script": dg.MetadataValue.path(clean(str(script.path)))},
-        tags={"dagster/max_runtime": "7200"},
+        tags={"dagster/max_runtime": most_seconds},
     )
     def experiment(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
-        with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), _Messages()) as session:
-            ran = _run(context, script, session)
+        with explained():
+            find(script.path, settings.experiments, settings).require_sound()
+            with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), _Messages()) as session:
+                ran = _run(context, script, session)
         found = verdict_check_results(ran.verdict, checks)
         yield dg.MaterializeResult(metadata=_reported(session) | _metadata(ran), check_results=found)
 
@@ -73,21 +81,25 @@ def _run(context: dg.AssetExecutionContext, script: Script, session: dg.PipesSes
     """The experiment in its own process; it gets none of this one's variables but what any process needs."""
     from ds_pipelines.lab.run import Orchestration, run
 
-    settings = load_settings()
+    settings, messages = load_settings(), Path(session.message_reader_params["path"])
     asked_by = Orchestration(
         run_id=context.run.run_id,
         url=f"{settings.webserver_base}/runs/{context.run.run_id}",
         pipes=session.get_bootstrap_env_vars(),
-        folder=Path(session.message_reader_params["path"]).parent,
+        folder=messages.parent,
         opened=lambda url: context.log.info(f"In MLflow: {url}"),
     )
-    return run(script.path, settings=settings, dagster_run=asked_by, user=context.run.tags.get(USER))
+    with closing(messages):
+        return run(script.path, settings=settings, dagster_run=asked_by, user=context.run.tags.get(USER))
 
 
 def _metadata(ran: Any) -> dict[str, Any]:
     """Key numbers as plain metadata, plots as pictures in Markdown (raw HTML images stay blank), the way to MLflow."""
     record = ran.record
-    facts: dict[str, Any] = {
+    facts: dict[str, Any] = {}
+    if ran.verdict is not None:
+        facts |= {"verdict": ran.verdict.answer, "in words": ran.verdict.words}
+    facts |= {
         "MLflow run": dg.MetadataValue.url(record.url),
         "run id": record.run_id,
         "seconds": record.seconds,
@@ -96,14 +108,10 @@ def _metadata(ran: Any) -> dict[str, Any]:
     }
     if record.code.commit is not None:
         facts["code"] = record.code.commit[:12] + (" and uncommitted changes" if record.code.dirty else "")
-    if ran.verdict is not None:
-        facts |= {"verdict": ran.verdict.answer, "in words": ran.verdict.words}
     facts |= {name: dg.MetadataValue.float(value) for name, value in sorted(record.metrics.items())}
     for name, png in ran.figures.items():
         picture = base64.b64encode(png).decode()
         facts[f"{name} (plot)"] = dg.MetadataValue.md(f"![{name}](data:image/png;base64,{picture})")
-    tables = sorted({each.table for each in record.inputs})
-    facts["read"] = dg.MetadataValue.json({
-        table: f"{sum(each.table == table for each in record.inputs)} snapshots" for table in tables
-    })  # fmt: skip
+    snapshots = Counter(each.table for each in record.inputs)
+    facts["snapshots read"] = dg.MetadataValue.json(dict(sorted(snapshots.items())))
     return facts

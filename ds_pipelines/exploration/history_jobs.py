@@ -4,14 +4,13 @@ What belongs here: turning what the lab finds into Markdown, as the metadata of 
 finding, comparing and closing, which are the lab's, and the same by command (`cli_experiments`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from ds_pipelines.errors import DsPipelinesError
+from ds_pipelines.exploration.failing import explained
 from ds_pipelines.exploration.tables import USER
 from ds_pipelines.gateway.users import SHARED
 from ds_pipelines.lab.closing import closings
@@ -72,7 +71,7 @@ def show_history(context: dg.OpExecutionContext, config: Named) -> None:
     from ds_pipelines.lab.history import opened
 
     settings = load_settings()
-    with _explained(), opened(settings) as history:
+    with explained(), opened(settings) as history:
         if config.experiment:
             runs = history.runs(config.experiment)
             table = _runs_table(runs[:MOST_RUNS])
@@ -91,7 +90,7 @@ def show_comparison(context: dg.OpExecutionContext, config: Two) -> None:
     """What changed between two runs: code, data, parameters, metrics, packages, environment."""
     from ds_pipelines.lab.compare import compare, markdown
 
-    with _explained():
+    with explained():
         comparison = compare(config.a, config.b, load_settings())
     context.add_output_metadata({
         "comparison": dg.MetadataValue.md(markdown(comparison)),
@@ -106,7 +105,7 @@ def close_idea(context: dg.OpExecutionContext, config: Close) -> None:
     from ds_pipelines.lab.closing import close, reopen
 
     settings, user = load_settings(), context.run.tags.get(USER, SHARED)
-    with _explained():
+    with explained():
         if config.because.strip():
             closing = close(config.experiment, config.because, settings, user=None if user == SHARED else user)
             words = f"{closing.experiment} is closed: {closing.because}"
@@ -139,15 +138,6 @@ def compare_two_runs() -> None:
 def close_or_reopen() -> None:
     """One idea closed."""
     close_idea()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """An error of ours ends a run with its sentence alone, which names the next step."""
-    try:
-        yield
-    except DsPipelinesError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
 
 
 def _runs_table(runs: Iterable[Any]) -> str:

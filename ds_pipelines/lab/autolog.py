@@ -30,6 +30,13 @@ MOST = 20
 """Different settings of a kind of estimator, and calls of a metric, that are noted: a search tries thousands."""
 METRICS = ("_score", "_error", "_loss", "_coefficient", "_deviance", "auc", "_coef")
 """How the names of scikit-learn's metrics end."""
+STEPS = frozenset({"sag", "saga", "liblinear"})
+DRAWING: Mapping[str, tuple[str, frozenset[object]]] = {
+    **dict.fromkeys(("LogisticRegression", "LogisticRegressionCV", "Ridge", "RidgeClassifier"), ("solver", STEPS)),
+    **dict.fromkeys(("Lasso", "LassoCV", "ElasticNet", "ElasticNetCV"), ("selection", frozenset({"random"}))),
+    **dict.fromkeys(("SVC", "NuSVC"), ("probability", frozenset({True}))),
+}
+"""Estimators that draw random numbers only with some values of one parameter: which, and with which values."""
 LIGHTGBM_SEEDS = ("seed", "random_state", "random_seed")
 
 
@@ -79,7 +86,7 @@ def _estimators(module: ModuleType, noticed: Noticed) -> None:
     def validated(estimator: Any) -> None:
         kind, parameters = type(estimator).__name__, estimator.get_params(deep=False)
         noticed.fitted(kind, parameters)
-        if "random_state" in parameters:
+        if "random_state" in parameters and _draws(kind, parameters):
             seed = parameters["random_state"]
             # Without one, an estimator draws from numpy's generator, and is as reproducible as that is.
             noticed.seeds.note(kind, seed if seed is not None else _shared(noticed.seeds))
@@ -88,6 +95,12 @@ def _estimators(module: ModuleType, noticed: Noticed) -> None:
     base._validate_params = validated
     for mixin in (module.ClassifierMixin, module.RegressorMixin):
         mixin.score = _measuring(mixin.score, noticed, lambda given: f"{type(given[0]).__name__}.score")
+
+
+def _draws(kind: str, parameters: Mapping[str, Any]) -> bool:
+    """Whether an estimator makes anything of a seed: some do by one way of solving and not by another."""
+    setting, random = DRAWING.get(kind, ("", frozenset()))
+    return not setting or parameters.get(setting) in random
 
 
 def _shared(seeds: Seeds) -> str | None:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 MOST = 5
 """Packages, variables or days that are named one by one."""
 UNSEEDED = "unseeded"
+OPEN_ORDER = Cause(
+    kind="reordered rows",
+    words="the script leaves the order of rows to chance, as a group_by or a join without a sort by a key does",
+    proven=True,
+)
 
 
 def between(a: RunRecord, b: RunRecord, snapshot: Callable[[RunInput], Path | None]) -> dict[Part, list[Cause]]:

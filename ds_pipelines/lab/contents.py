@@ -13,7 +13,7 @@ import io
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -210,7 +210,20 @@ def _leaves(a: Any, b: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
 
 def _notebook(artifact: str, a: bytes, b: bytes, tolerance: float, folders: Folders | None) -> Compared:  # noqa: ARG001
     left, right = (_without(json.loads(each)) for each in (a, b))
-    return values(left, right, tolerance)
+    found = values(left, right, tolerance)
+    if found.likeness != "differs":
+        return found
+    timeless = values(_timeless(left), _timeless(right), 0).likeness != "differs"
+    return replace(found, clock=timeless)
+
+
+def _timeless(node: Any) -> Any:
+    """A notebook without the times and durations that it prints."""
+    if isinstance(node, dict):
+        return {key: _timeless(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_timeless(each) for each in node]
+    return TIME.sub("(time)", node) if isinstance(node, str) else node
 
 
 def _without(node: Any) -> Any:

@@ -110,6 +110,10 @@ class Forecast:
             told += f" An experiment may take {_duration(self.limit)}: it may be ended before it is done."
         return told
 
+    def __str__(self) -> str:
+        """What printing it shows; all figures are in its fields."""
+        return self.words
+
 
 def forecast(
     function: Callable[[Any], object],

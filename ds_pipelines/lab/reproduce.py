@@ -181,6 +181,8 @@ class _Inquiry:
         if not self._is_unsteady(again, judged):
             return None
         seeds = reasons.of_seeds(self.bench.record, again.record)
+        if seeds is None and judged.diverged and judged.diverged[0].likeness == "reordered":
+            return self._named("seeded", None) if self._steadies("seeded", TRIES) else reasons.OPEN_ORDER
         rounding = is_rounding(judged.largest)
         for how in ("one_thread", "seeded") if rounding else ("seeded", "one_thread"):
             if self._steadies(how):
@@ -200,10 +202,15 @@ class _Inquiry:
                 return True
         return False
 
-    def _steadies(self, how: str) -> bool:
-        """Whether two repetitions are the same once a kind of chance is taken out."""
-        one, other = (self.bench.execute(self.today, how) for _ in range(2))
-        return judge(Side(one.record, one.artifacts), Side(other.record, other.artifacts), self.tolerance).identical
+    def _steadies(self, how: str, times: int = 1) -> bool:
+        """Whether a repetition and so many more are the same once a kind of chance is taken out."""
+        one = self.bench.execute(self.today, how)
+        for _ in range(times):
+            other = self.bench.execute(self.today, how)
+            judged = judge(Side(one.record, one.artifacts), Side(other.record, other.artifacts), self.tolerance)
+            if not judged.identical:
+                return False
+        return True
 
     def _named(self, how: str, seeds: Cause | None, *, proven: bool = True) -> Cause:
         if how == "seeded":

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from ds_pipelines.errors import BrokenScriptError, UnknownExperimentError
 from ds_pipelines.evidence import Limits
 from ds_pipelines.lab import sources
+from ds_pipelines.lab.admission import memory_of_all
 from ds_pipelines.lab.header import NONE, Header, excess
 from ds_pipelines.lab.sources import KINDS, Kind
 from ds_pipelines.settings import Settings, load_settings
@@ -95,7 +96,7 @@ def ceilings(settings: Settings) -> Limits:
     """The most that any experiment of this environment may take."""
     return Limits(
         seconds=settings.experiment_minutes * 60,
-        memory=settings.experiment_memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory=memory_of_all(settings),
         disk=settings.experiment_disk,
         cores=settings.experiment_cores or os.cpu_count(),
     )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ds_pipelines.evidence import RunInput
     from ds_pipelines.settings import Settings
 
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""So that MLflow's pages show runs as those of models; else they guess, and may show pages for language models."""
 MOST_PARAMETERS = 100
 MOST_METRICS = 800
 """In one call; MLflow takes 100 parameters and 1,000 entries in all."""

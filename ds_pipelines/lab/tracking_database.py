@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors import TrackingUnreachableError
-from ds_pipelines.lab.tracking import Opened, Result, batches, datasets, milliseconds, shown
+from ds_pipelines.lab.tracking import EXPERIMENT_TAGS, Opened, Result, batches, datasets, milliseconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,7 +80,7 @@ class Database:
             # A bare database would take a place below the working directory.
             location = (self._settings.artifacts / name).as_uri()
             try:
-                return str(self._client.create_experiment(name, artifact_location=location))
+                return str(self._client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
             except MlflowException:
                 found = self._client.get_experiment_by_name(name)  # another run may have made it at the same moment
                 if found is None:

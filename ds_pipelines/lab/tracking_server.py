@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 
 from ds_pipelines.errors import TrackingUnreachableError
-from ds_pipelines.lab.tracking import Opened, Result, batches, datasets, milliseconds, shown
+from ds_pipelines.lab.tracking import EXPERIMENT_TAGS, Opened, Result, batches, datasets, milliseconds, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +85,8 @@ class Server:
     def _experiment(self, name: str) -> str:
         found = self._ask("GET", "experiments/get-by-name", params={"experiment_name": name})
         if found.status_code == httpx.codes.NOT_FOUND:
-            made = self._ask("POST", "experiments/create", json={"name": name})
+            tags = [{"key": key, "value": value} for key, value in EXPERIMENT_TAGS.items()]
+            made = self._ask("POST", "experiments/create", json={"name": name, "tags": tags})
             if made.is_success:
                 return str(made.json()["experiment_id"])
             # Another run may have made it at the same moment.

@@ -145,3 +145,16 @@ def test_ending_the_run_ends_the_experiment_and_keeps_what_it_noted(place: Setti
     assert run.data.metrics == {"auc": 0.5}
     kept = client.download_artifacts(run.info.run_id, "evidence/run.json", str(tmp_path))
     assert RunRecord.model_validate_json(Path(kept).read_bytes()).status == "killed"
+
+
+def test_a_cap_is_said_in_one_sentence_without_advice_that_does_not_fit(place: Settings) -> None:
+    header = "# /// experiment\n# minutes = 0.05\n# ///\n"
+    (place.experiments / "looping.py").write_text(f"{header}print('begun')\nwhile True:\n    pass\n")
+    result = materialize(place, "looping")
+    assert "time: it needed more than its 3 seconds" in reason(result)
+    assert "Failure" in reason(result)
+
+
+def test_a_file_that_cannot_be_run_says_why(place: Settings) -> None:
+    (place.experiments / "broken.py").write_text("def broken(:\n")
+    assert "broken.py cannot be run: line 1 is not Python" in reason(materialize(place, "broken"))

@@ -249,3 +249,15 @@ def test_a_server_gets_the_same_as_its_database(bench: Settings, server: str, ar
     assert first.data.tags.keys() == second.data.tags.keys()
     answer = MlflowClient(server).list_artifacts(records[0].run_id, "files")
     assert [each.path for each in answer] == ["files/a b.txt"]
+
+
+DRAWS_NOTHING = """
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+x = np.arange(20.0)[:, None]
+LogisticRegression().fit(x, x[:, 0] > 9)
+"""
+
+
+def test_an_estimator_that_draws_nothing_is_not_said_to_lack_a_seed(bench: Settings) -> None:
+    assert seeds(ran(bench, DRAWS_NOTHING)) == {}

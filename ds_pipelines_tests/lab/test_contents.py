@@ -123,3 +123,11 @@ def test_any_order_of_the_same_rows_is_never_called_different(rows: list[tuple[i
 @given(st.lists(st.floats(), min_size=1))
 def test_numbers_never_differ_from_themselves(values: list[float]) -> None:
     assert largest_difference(np.array(values), np.array(values)) == 0
+
+
+def test_a_duration_that_a_notebook_shows_is_told_from_a_result() -> None:
+    def shown(text: str) -> bytes:
+        return json.dumps({"cells": [{"outputs": [{"text": text}]}]}).encode()
+
+    assert compare("notebook.ipynb", shown("took 3.1 s"), shown("took 2.9 s"), 0).clock
+    assert not compare("notebook.ipynb", shown("auc 3.1"), shown("auc 2.9"), 0).clock

@@ -183,6 +183,16 @@ def test_an_order_of_hashes_is_a_missing_seed(make: Callable[..., str], installa
     assert (found.answer, found.outputs[0].likeness, kinds(found)) == ("differs", "reordered", ["missing seed"])
 
 
+def test_rows_whose_order_no_seed_reaches_are_named(make: Callable[..., str], installation: Settings) -> None:
+    found = reproduce(make("""
+        import os
+        import polars as pl
+        from ds_pipelines import lab
+        lab.save(pl.DataFrame({"row": sorted(range(500), key=lambda row: os.urandom(8))}), "rows")
+    """), installation)  # fmt: skip
+    assert (found.outputs[0].likeness, kinds(found)) == ("reordered", ["reordered rows"])
+
+
 def test_threads_that_add_in_any_order_are_named(make: Callable[..., str], installation: Settings) -> None:
     found = reproduce(make("""
         import numpy as np

@@ -137,7 +137,7 @@ def test_the_command_lists_takes_answers_and_signs(run_id: str, bench: Settings)
     assert "? known_in_time" in listed.output
     assert "✗ multicollinearity" in listed.output
     answers = [f"--answer={key}=looked at, fine" for key in open_review(run_id, bench).unanswered]
-    partly = runner.invoke(app, ["review", run_id, answers[0]])
+    partly = runner.invoke(app, ["review", "reviewed", answers[0]])  # of the experiment's newest run
     assert "To answer" in partly.output
     signed = runner.invoke(app, ["review", run_id, *answers[1:], "--name", "Ada Byron"])
     assert "Signed by Ada Byron" in signed.output

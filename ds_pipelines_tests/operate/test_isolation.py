@@ -4,9 +4,10 @@ What holds however it is installed: it is given no URL, no password and no path 
 in a file that its settings name; the embedded databases listen on no network, and their sockets let nobody in without a
 password; what it is given, Dagster's storage, opens nothing else.
 
-What holds only where exploration runs under an operating-system account of its own: that it cannot read the password
-files, either. Under one account, an experiment that goes looking for them finds them. The last tests prove the other
-arrangement, and need root to become somebody else.
+An experiment cannot read the password files, either, although it runs under the account that may: of that it is kept
+by its walls (`lab/test_isolation.py`), where the kernel has Landlock. What runs without walls is not: the code server
+itself, notebooks that somebody works in, and everything on a kernel without Landlock. Those are kept from them only by
+an operating-system account of their own. The last tests prove that arrangement, and need root to become somebody else.
 """
 
 from __future__ import annotations

@@ -101,7 +101,9 @@ def describe(day: date) -> pl.DataFrame:
         )
         .with_columns(items_per_order=pl.col("items") / pl.col("orders_total"))
         .select("customer_id", "as_of", *FEATURES, "buys_again")
-        .sort(*FEATURES, "buys_again")  # by content: pseudonyms differ between installations, and so would the order
+        # By content, since pseudonyms differ between installations, and so would the order; last by these, so that
+        # customers of the same content come in one order here, run after run.
+        .sort(*FEATURES, "buys_again", "customer_id")
     )
 
 

@@ -78,8 +78,9 @@ described = (
 )
 OTHERS = {"ticket_id", "customer_id", "opened_at", "as_of", "dissatisfied"}
 FEATURES = [name for name in described.columns if name not in OTHERS]
-# By content: pseudonyms differ between installations, and so would the order by them.
-described = described.sort("opened_at", *FEATURES, "dissatisfied")
+# By content: pseudonyms differ between installations, and so would the order by them. They come last, so that rows of
+# the same content come in one order here, run after run.
+described = described.sort("opened_at", *FEATURES, "dissatisfied", "ticket_id")
 
 # ---------------------------------------------------------------- the split, by time
 
