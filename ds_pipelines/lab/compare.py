@@ -9,6 +9,7 @@ What a run did not record is unknown: it is named as such, and is no difference.
 from __future__ import annotations
 
 import difflib
+import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -114,10 +115,25 @@ def code_difference(a: Path, b: Path, name_a: str = "recorded", name_b: str = "t
         before, after = texts_a.get(path, ""), texts_b.get(path, "")
         if before != after:
             lines = list(difflib.unified_diff(
-                before.splitlines(), after.splitlines(), f"{name_a}/{path}", f"{name_b}/{path}", lineterm=""
+                _lines(path, before), _lines(path, after), f"{name_a}/{path}", f"{name_b}/{path}", lineterm=""
             ))  # fmt: skip
-            found[path] = "\n".join(lines[:LONGEST_DIFF]) or "only line ends or bytes that are no text differ"
+            found[path] = "\n".join(lines[:LONGEST_DIFF]) or "only outputs, line ends or bytes that are no text differ"
     return found
+
+
+def _lines(path: str, text: str) -> list[str]:
+    """The lines of a file; of a notebook those of its cells, because in the file it may be one single line."""
+    if not path.endswith(".ipynb"):
+        return text.splitlines()
+    try:
+        cells = json.loads(text or '{"cells": []}')["cells"]
+        return [
+            line
+            for number, cell in enumerate(cells, start=1)
+            for line in (f"[{number}] {cell['cell_type']}", *"".join(cell["source"]).splitlines())
+        ]
+    except (ValueError, KeyError, TypeError):  # no notebook, whatever its name is
+        return text.splitlines()
 
 
 def data_difference(a: Iterable[RunInput], b: Iterable[RunInput]) -> tuple[TableChange, ...]:

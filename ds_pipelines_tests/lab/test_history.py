@@ -18,11 +18,13 @@ from ds_pipelines.errors import (
     UnreadableReleaseError,
 )
 from ds_pipelines.lab import closing, pruning
-from ds_pipelines.lab.compare import compare, told
+from ds_pipelines.lab.compare import code_difference, compare, told
 from ds_pipelines.lab.finding import Wanted, facts, tried
 from ds_pipelines.lab.history import opened
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ds_pipelines.settings import Settings
 
 LAB = "from ds_pipelines import lab\n"
@@ -240,3 +242,12 @@ def test_the_command_lists_for_programs(place: Settings, name: str, monkeypatch:
     assert REASON in shown
     assert run_id in shown
     assert run_id in CliRunner().invoke(app, ["experiments", "show", run_id]).stdout
+
+
+def test_notebooks_are_compared_by_their_cells(tmp_path: Path) -> None:
+    for side, source in (("a", "1 + 1"), ("b", "1 + 2")):
+        cells = [{"cell_type": "code", "source": ["x = 0\n", source], "outputs": [side]}]
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "idea.ipynb").write_text(json.dumps({"cells": cells}))
+    [difference] = code_difference(tmp_path / "a", tmp_path / "b").values()
+    assert difference.splitlines()[-4:] == [" [1] code", " x = 0", "-1 + 1", "+1 + 2"]
