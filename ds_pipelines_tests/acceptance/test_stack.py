@@ -79,7 +79,7 @@ def test_the_lineage_has_every_asset_once_in_groups_of_both_locations(stack: Sta
     assert {node["repository"]["location"]["name"] for node in defined} == {"exploration", "production"}
 
 
-def test_nothing_starts_by_itself_in_development(stack: Stack) -> None:
+def test_in_development_nothing_of_production_s_starts_by_itself(stack: Stack) -> None:
     entries = stack.ask(SCHEDULES)["workspaceOrError"]["locationEntries"]
     states = {
         schedule["name"]: schedule["scheduleState"]["status"]
@@ -87,7 +87,11 @@ def test_nothing_starts_by_itself_in_development(stack: Stack) -> None:
         for repository in entry["locationOrLoadError"]["repositories"]
         for schedule in repository["schedules"]
     }
-    assert states == {"daily_extract_at_five": "STOPPED", "daily_scoring_at_five": "STOPPED"}
+    assert states == {
+        "daily_extract_at_five": "STOPPED",
+        "daily_scoring_at_five": "STOPPED",
+        "reproduce_released_nightly": "RUNNING",
+    }
 
 
 def test_only_production_knows_the_url_of_a_database_and_the_gateway_those_of_its_own(stack: Stack) -> None:

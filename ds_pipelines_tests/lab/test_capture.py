@@ -146,7 +146,7 @@ from sklearn.metrics import roc_auc_score
 from ds_pipelines import lab
 x = np.random.default_rng(1).random((200, 2))
 y = (x[:, 0] > 0.5).astype(int)
-model = LogisticRegression(C=0.5, random_state=3).fit(x, y)
+model = LogisticRegression(C=0.5, random_state=3, solver="saga", max_iter=2_000).fit(x, y)
 roc_auc_score(y, model.predict_proba(x)[:, 1])
 model.score(x, y)
 lightgbm.train({"objective": "binary", "seed": 9, "verbose": -1}, lightgbm.Dataset(x, y), 3,
