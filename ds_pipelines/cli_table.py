@@ -4,18 +4,16 @@ What belongs here: reading the arguments of these commands and printing what cam
 fetching, writing and asking, which are the lab's and the gateway's client's.
 """
 
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ds_pipelines.cli_grid import grid, show
 from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ds_pipelines.gateway.client import Gateway
     from ds_pipelines.gateway.wire import RequestStatus
     from ds_pipelines.lab.export import Written
@@ -86,11 +84,11 @@ def list_requests() -> None:
     if not asked:
         typer.echo("Nothing was asked for yet.")
         return
-    rows = _grid("id", "table", "asked for", "by", "at", "how it stands")
+    rows = grid("id", "table", "asked for", "by", "at", "how it stands")
     for each in asked:
         days = asked_for(each.since, each.until)
         rows.add_row(each.id, each.table, days, each.asker, f"{each.asked_at:%Y-%m-%d %H:%M %Z}", standing(each))
-    _print(rows)
+    show(rows)
 
 
 @requests.command("show")
@@ -128,12 +126,12 @@ def ask_for(
 
 
 def _list_tables(gateway: "Gateway") -> None:
-    rows = _grid("table", "rows are those", "from", "to", "days", "rows")
+    rows = grid("table", "rows are those", "from", "to", "days", "rows")
     for each in gateway.known_tables():
         kind = "of each day" if each.rows_of == "day" else "of a state"
         counts = (str(each.first_day), str(each.last_day), f"{each.days:,}", f"{each.rows:,}")
         rows.add_row(each.table, kind, *counts)
-    _print(rows)
+    show(rows)
     typer.echo("`ds-pipelines table <name>` says more of one; with --to it is written to a file.")
 
 
@@ -152,13 +150,13 @@ def _describe(selection: "Selection", gateway: "Gateway") -> None:
         f"The newest was published {moment(newest.published_at)}, read from production {moment(newest.read_at)}."
     )
     typer.echo(f"{cached} of {len(selection.manifests)} files are in the cache.\n")
-    columns = _grid("column", "type", "treatment", "why")
+    columns = grid("column", "type", "treatment", "why")
     explained = {each.name: each for each in newest.columns}
     for name in selection.columns:
         columns.add_row(name, explained[name].dtype, explained[name].treatment, explained[name].explanation)
     for withheld in newest.withheld:
         columns.add_row(withheld.name, "", "withheld", withheld.explanation)
-    _print(columns)
+    show(columns)
 
 
 def _show(request: "RequestStatus") -> None:
@@ -198,19 +196,3 @@ def _tell(written: "Written") -> None:
         )  # fmt: skip
     if written.beyond_a_sheet:
         typer.echo(f"Excel shows no more than {SHEET_ROWS - 1:,} rows of a file: ask for fewer days.", err=True)
-
-
-def _grid(*headings: str) -> "Table":
-    from rich.table import Table
-
-    grid = Table(*headings, box=None, pad_edge=False, header_style="bold")
-    for column in grid.columns:
-        column.overflow = "fold"
-    return grid
-
-
-def _print(grid: "Table") -> None:
-    """For a person as wide as the terminal; for a program, a line a row."""
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, markup=False).print(grid)

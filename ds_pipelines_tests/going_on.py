@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ds_pipelines.lab.layout import Layout
+
 if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
 
@@ -14,8 +16,7 @@ BEGAN = "began"
 
 def folder_of(settings: Settings) -> Path | None:
     """The folder of the run whose script has written that file; None if none has."""
-    began = next(settings.spool.glob(f"*/work/{BEGAN}"), None)
-    return began.parent.parent if began else None
+    return next((folder for folder in settings.spool.glob("*") if (Layout(folder).work / BEGAN).exists()), None)
 
 
 def goes_on(folder: Path) -> bool:

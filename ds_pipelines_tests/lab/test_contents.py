@@ -76,7 +76,7 @@ def test_values_of_json_are_compared_and_the_first_place_is_named() -> None:
     ("a", "b", "expected"),
     [
         ("auc = 0.81\n", "auc = 0.81\r\n", "same content"),
-        ("wrote /tmp/ds-again-1/work/x.csv", "wrote /home/me/spool/77/work/x.csv", "same content"),
+        ("wrote /tmp/ds-again-1/made/x.csv", "wrote /home/me/spool/77/made/x.csv", "same content"),
         ("auc = 0.8100000000001", "auc = 0.81", "within tolerance"),
         ("auc = 0.81", "auc = 0.91", "differs"),
         ("one", "one\ntwo", "differs"),
