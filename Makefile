@@ -32,7 +32,7 @@ chaos: $(READY) ## The long runs that kill things
 	@$(BIN)/pytest -m chaos --chaos-rounds=200 $(ARGS)
 
 lock: $(READY) ## Resolve the dependencies anew
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra jupyter --universal --upgrade --generate-hashes --quiet \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra jupyter --extra ray --universal --upgrade --generate-hashes --quiet \
 		--custom-compile-command "make lock" --output-file requirements.lock
 
 clean: ## Remove the environment; what was made at run time (.ds) stays
