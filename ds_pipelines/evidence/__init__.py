@@ -10,6 +10,11 @@ from ds_pipelines.evidence.extracts import ResidualRisk as ResidualRisk
 from ds_pipelines.evidence.extracts import SnapshotManifest as SnapshotManifest
 from ds_pipelines.evidence.extracts import SpellingRecall as SpellingRecall
 from ds_pipelines.evidence.extracts import Withheld as Withheld
+from ds_pipelines.evidence.releases import Acceptance as Acceptance
+from ds_pipelines.evidence.releases import ColumnProfile as ColumnProfile
+from ds_pipelines.evidence.releases import Drift as Drift
+from ds_pipelines.evidence.releases import GateResult as GateResult
+from ds_pipelines.evidence.releases import Profile as Profile
 from ds_pipelines.evidence.reproductions import Cause as Cause
 from ds_pipelines.evidence.reproductions import CauseKind as CauseKind
 from ds_pipelines.evidence.reproductions import Closing as Closing
