@@ -1,0 +1,38 @@
+"""Errors of the watch over production."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ds_pipelines.errors.base import DsPipelinesError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class UnusableChannelError(DsPipelinesError):
+    """A line of the file of channels is no address to which alerts can be sent; it holds secrets and is not quoted."""
+
+    def __init__(self, path: Path, line: int) -> None:
+        super().__init__(
+            f"Line {line} of {path} is no channel for alerts: expected an address as apprise knows them, such as "
+            "mailtos://user:password@host?to=team@example.com or slack://…. Correct it, then try it with "
+            "`ds-pipelines alerts try`."
+        )
+
+
+class NoChannelError(DsPipelinesError):
+    """There is nobody to tell."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"No channel for alerts is named: expected {path} with an address a line. Write one there, readable by its "
+            "owner only (chmod 600); the page on watching production shows addresses of mail, Slack, Teams and webhooks."
+        )
+
+
+class UnknownProblemError(DsPipelinesError):
+    """A problem is to be closed that is not open."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Problem {number} is not open; expected one that `ds-pipelines alerts list` shows.")
