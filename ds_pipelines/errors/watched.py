@@ -27,7 +27,7 @@ class NoChannelError(DsPipelinesError):
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"No channel for alerts is named: expected {path} with an address a line. Write one there, readable by its "
-            "owner only (chmod 600); the page on watching production shows addresses of mail, Slack, Teams and webhooks."
+            "owner only (chmod 600); the page on watching production shows some for mail, Slack, Teams and webhooks."
         )
 
 

@@ -47,7 +47,7 @@ class Channel:
         kind = NotifyType.SUCCESS if good else NotifyType.WARNING
         try:
             return bool(self._plugin.notify(title=title, body=body, notify_type=kind, body_format=NotifyFormat.TEXT))
-        except Exception:  # noqa: BLE001 — a service's plugin may raise anything, and quote the address
+        except Exception:
             return False
 
 

@@ -3,10 +3,11 @@
 What belongs here: what is still to be sent to whom, and trying again. What does not: what an alert says (`problems`),
 and handing it over (`channels`).
 
-An attempt is noted before it is made, and its end after. So a channel that refuses is tried again while the others are
-not, and no restart sends again what a channel took. Only if the process dies in the instant between the two notes can
-nobody say whether the channel took the message; it is sent again then, and says that it may be a repeat: an alert that
-comes twice is better than one that never comes. Who sends holds the channel's lock: two daemons do not send the same.
+What is due to a channel goes in one message. An attempt is noted before it is made, and its end after. So a channel
+that refuses is tried again while the others are not, and no restart sends again what a channel took. Only if the
+process dies in the instant between the two notes can nobody say whether the channel took the message; it is sent again
+then, and says that it may be a repeat: an alert that comes twice is better than one that never comes. Who sends holds
+the channel's lock: two daemons do not send the same.
 
 Alerts from before a channel was first named do not go to it. One that no attempt brought through within a week is
 dropped: it tells of another time.
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
     from ds_pipelines.watch.channels import Channel
 
-AT_ONCE = 10
-"""Alerts to one channel in one round: a sensor's evaluation must end in time."""
+AT_ONCE = 20
+"""Alerts in one message; the rest is for the next round."""
 REPEAT = "This may be a repeat: the last attempt was cut short, and whether it arrived is not known."
 
 DUE_SQL = """
@@ -58,7 +59,7 @@ class Due:
 
 @dataclass
 class Sent:
-    """What a round of sending came to."""
+    """What a round of sending came to, in alerts."""
 
     sent: int = 0
     refused: int = 0
@@ -71,7 +72,7 @@ def register(cursor: psycopg2.extensions.cursor, channels: Sequence[Channel]) ->
 
 
 def send_due(channels: Sequence[Channel], settings: Settings) -> Sent:
-    """Sends what is due to each channel; a channel that refuses gets the rest at its next turn.
+    """Sends what is due to each channel; a channel that refuses is tried again, later and later.
 
     Raises:
         DatabaseUnreachableError: the watch's tables cannot be reached.
@@ -89,23 +90,31 @@ def _send(channel: Channel, settings: Settings, total: Sent) -> None:
     with remembered(settings) as cursor:
         cursor.execute(DUE_SQL, {"channel": channel.mark, "most": AT_ONCE})
         due = [Due(*row) for row in cursor.fetchall()]
-    for each in due:
-        with remembered(settings) as cursor:
-            cursor.execute(
-                "UPDATE watch.sendings SET attempts = attempts + 1, attempted_at = clock_timestamp(), answered = false "
-                "WHERE alert = %s AND channel = %s",
-                (each.alert, channel.mark),
-            )
-        repeat = "" if each.answered else f"\n{REPEAT}"
-        body = f"{each.body}\nAlert {each.alert}.{repeat}"
-        taken = channel.send(each.title, body, good=each.event == "recovered")
-        with remembered(settings) as cursor:
-            cursor.execute(
-                "UPDATE watch.sendings SET answered = true, sent_at = CASE WHEN %s THEN clock_timestamp() END "
-                "WHERE alert = %s AND channel = %s",
-                (taken, each.alert, channel.mark),
-            )
-        if not taken:
-            total.refused += 1
-            return
-        total.sent += 1
+        numbers = [each.alert for each in due]
+        cursor.execute(
+            "UPDATE watch.sendings SET attempts = attempts + 1, attempted_at = clock_timestamp(), answered = false "
+            "WHERE channel = %s AND alert = ANY(%s)",
+            (channel.mark, numbers),
+        )
+    if not due:
+        return
+    taken = channel.send(*_message(due), good=all(each.event == "recovered" for each in due))
+    with remembered(settings) as cursor:
+        cursor.execute(
+            "UPDATE watch.sendings SET answered = true, sent_at = CASE WHEN %s THEN clock_timestamp() END "
+            "WHERE channel = %s AND alert = ANY(%s)",
+            (taken, channel.mark, numbers),
+        )
+    if taken:
+        total.sent += len(due)
+    else:
+        total.refused += len(due)
+
+
+def _message(due: Sequence[Due]) -> tuple[str, str]:
+    """Title and text of one message: services limit how many they take, and people how many they read."""
+    repeat = "" if all(each.answered for each in due) else f"\n\n{REPEAT}"
+    if len(due) == 1:
+        return due[0].title, f"{due[0].body}\nAlert {due[0].alert}.{repeat}"
+    title = f"{due[0].title}, and {len(due) - 1} more"
+    return title, "\n\n".join(f"{each.title}\n{each.body}\nAlert {each.alert}." for each in due) + repeat

@@ -68,20 +68,21 @@ def test_mail_and_webhook_are_told_what_is_wrong_where_and_what_to_do(
 
 def test_a_problem_that_lasts_is_told_once_and_its_end_once(watched: Settings, mail: MailServer) -> None:
     name_channels(watched, mail.address)
-    for _ in range(3):
-        see(watched, LATE)
-        send(watched)
-    for _ in range(3):
-        see(watched, IN_TIME)
-        send(watched)
+    sent = []
+    for seen in (LATE, LATE, LATE, IN_TIME, IN_TIME):
+        see(watched, seen)
+        sent.append(send(watched).sent)
+    assert sent == [1, 0, 0, 1, 0]
     assert titles(mail.texts()) == [BEGAN, RECOVERED]
 
 
 def test_a_problem_that_comes_back_is_told_again(watched: Settings, mail: MailServer) -> None:
     name_channels(watched, mail.address)
     see(watched, LATE, IN_TIME, LATE)
-    send(watched)
-    assert titles(mail.texts()) == [BEGAN, RECOVERED, BEGAN]
+    assert send(watched) == Sent(sent=3)
+    [text] = mail.texts()  # what is due at the same time is one message
+    assert text.startswith(f"{BEGAN}, and 2 more")
+    assert [line for line in text.splitlines()[1:] if line.startswith("[")] == [BEGAN, RECOVERED, BEGAN]
     with remembered(watched) as cursor:
         assert [each.subject for each in still_open(cursor)] == ["repurchase"]
 
