@@ -15,6 +15,7 @@ from ds_pipelines import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     import psycopg2.extensions
 
@@ -63,10 +64,12 @@ CREATE TABLE IF NOT EXISTS watch.sendings (
 );
 COMMENT ON COLUMN watch.sendings.answered IS 'False from before an attempt until its end is known';
 
-CREATE TABLE IF NOT EXISTS watch.positions (
-    name text PRIMARY KEY,
-    position text NOT NULL
+CREATE TABLE IF NOT EXISTS watch.runs (
+    run text PRIMARY KEY,
+    updated timestamptz NOT NULL
 );
+CREATE INDEX IF NOT EXISTS runs_updated ON watch.runs (updated);
+COMMENT ON TABLE watch.runs IS 'Ended runs of Dagster that were looked at';
 
 CREATE TABLE IF NOT EXISTS watch.performance (
     job text NOT NULL,
@@ -103,16 +106,14 @@ def _ensure(cursor: psycopg2.extensions.cursor) -> None:
     cursor.execute("COMMENT ON SCHEMA watch IS %s", (STRUCTURE,))
 
 
-def position(cursor: psycopg2.extensions.cursor, name: str) -> str | None:
-    """How far something has been looked through."""
-    cursor.execute("SELECT position FROM watch.positions WHERE name = %s", (name,))
+def newest_run(cursor: psycopg2.extensions.cursor) -> datetime | None:
+    """When the newest run changed that was looked at."""
+    cursor.execute("SELECT max(updated) FROM watch.runs")
     row = cursor.fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None else row[0]
 
 
-def move(cursor: psycopg2.extensions.cursor, name: str, to: str) -> None:
-    """Remembers how far, in the transaction that also remembers what was found."""
-    cursor.execute(
-        "INSERT INTO watch.positions VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET position = excluded.position",
-        (name, to),
-    )
+def is_new(cursor: psycopg2.extensions.cursor, run: str, updated: datetime) -> bool:
+    """Whether an ended run was not looked at before; from now on it was."""
+    cursor.execute("INSERT INTO watch.runs VALUES (%s, %s) ON CONFLICT DO NOTHING", (run, updated))
+    return cursor.rowcount == 1
