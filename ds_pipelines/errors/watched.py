@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ds_pipelines.errors.base import DsPipelinesError
 
 if TYPE_CHECKING:
+    from datetime import date
     from pathlib import Path
 
 
@@ -36,3 +37,22 @@ class UnknownProblemError(DsPipelinesError):
 
     def __init__(self, number: int) -> None:
         super().__init__(f"Problem {number} is not open; expected one that `ds-pipelines alerts list` shows.")
+
+
+class ShadowRefusedError(DsPipelinesError):
+    """A release cannot score beside the champion."""
+
+    def __init__(self, job: str, expected: str) -> None:
+        super().__init__(
+            f"A release of {job} cannot score in the champion's shadow: expected {expected}. Nothing was scored."
+        )
+
+
+class NoShadowError(DsPipelinesError):
+    """A day is to be scored by a candidate, and there is none, or nothing to compare it with."""
+
+    def __init__(self, job: str, day: date) -> None:
+        super().__init__(
+            f"Nothing of {job} is compared for {day}: expected a candidate in the champion's shadow, and that day "
+            f"delivered. `ds-pipelines release shadow {job}` begins one."
+        )
