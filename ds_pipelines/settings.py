@@ -319,6 +319,11 @@ class Settings(BaseSettings):
         return self.home / "registry"
 
     @property
+    def acceptance(self) -> Path:
+        """Folder of the examinations of acceptance that go on; each is removed at its end."""
+        return self.home / "acceptance"
+
+    @property
     def instance(self) -> Path:
         """DAGSTER_HOME of this environment: run-time state stays out of git."""
         return self.home / "home" / self.environment
