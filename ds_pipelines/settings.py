@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -25,6 +25,8 @@ PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
 
 Environment = Literal["development", "acceptance", "production"]
+ACCEPTANCE_PORTS = 100
+"""So far above production's ports acceptance listens, so that both can be up at once."""
 
 TELEMETRY_OFF = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
@@ -81,7 +83,11 @@ class Settings(BaseSettings):
     owner_url: SecretStr | None = Field(None, description="Production database, as the sample's owner writes it.")
     serving_url: SecretStr | None = Field(None, description="Serving database, as the scoring's role writes it.")
     consumer_url: SecretStr | None = Field(None, description="Serving database, as other systems read it.")
+    acceptance_url: SecretStr | None = Field(
+        None, description="Serving database of acceptance, as its own role writes it; never production's."
+    )
     dagster_url: SecretStr | None = Field(None, description="Dagster's storage.")
+    acceptance_dagster_url: SecretStr | None = Field(None, description="Dagster's storage of acceptance.")
     mlflow_url: SecretStr | None = Field(None, description="MLflow's backend store in development.")
     registry_url: SecretStr | None = Field(None, description="Production's model registry.")
     gateway_database_url: SecretStr | None = Field(
@@ -331,9 +337,21 @@ class Settings(BaseSettings):
         return self.home / "registry"
 
     @property
+    def acceptance(self) -> Path:
+        """Folder of the examinations of acceptance that go on; each is removed at its end."""
+        return self.home / "acceptance"
+
+    @property
     def instance(self) -> Path:
         """DAGSTER_HOME of this environment: run-time state stays out of git."""
         return self.home / "home" / self.environment
+
+    def in_acceptance(self) -> Self:
+        """These settings for the environment acceptance; its services listen a hundred ports above production's."""
+        if self.environment == "acceptance":
+            return self
+        ports = {name: getattr(self, name) + ACCEPTANCE_PORTS for name in ("webserver_port", "production_port")}
+        return self.model_copy(update={"environment": "acceptance", **ports})
 
     def now(self) -> datetime:
         """The business's now, with its zone; noon of `today` where that is set."""

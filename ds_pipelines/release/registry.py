@@ -147,6 +147,24 @@ def champion(job: ScoringJob, settings: Settings) -> Champion:
     return Champion(manifest, folder, int(client.get_model_version_by_alias(job.name, ALIAS).version))
 
 
+def in_use(name: str, settings: Settings) -> tuple[ReleaseManifest, Path] | None:
+    """The manifest and the folder of the release of a job that is in use, whatever the job's code is now; None: none.
+
+    Raises:
+        ManifestError, ReleaseRefusedError: its manifest is not what was released, or a file is not.
+        DatabaseUnreachableError: the registry does not answer.
+    """
+    digest = _digest_in_use(_client(settings), name)
+    if digest is None:
+        return None
+    folder = settings.registry_artifacts / "accepted" / digest
+    manifest = manifests.load(folder / MANIFEST)
+    if manifest.digest != digest:
+        raise ReleaseRefusedError(name, MANIFEST, "the manifest that the registry names")
+    _require_files(manifest, folder, settings)
+    return manifest, folder
+
+
 def _require_job(manifest: ReleaseManifest, job: ScoringJob) -> None:
     if (manifest.name, manifest.kind) != (job.name, job.kind):
         raise ReleaseRefusedError(job.name, "its manifest", f"one of the {job.kind} {job.name}")

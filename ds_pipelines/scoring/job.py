@@ -80,6 +80,11 @@ class ScoringJob:
     """The column that names what a model scores; None for a computation, which needs no model."""
     history: timedelta | None = None
     """How much of the tables by day is read, ending with the day; None: all of it until then."""
+    outcome: Compute | None = None
+    """What came true of what the model predicts as of a day: `entity` and `outcome`, a number, from tables that reach
+    `horizon` beyond the day; who is missing has 0. None where there is no model."""
+    horizon: timedelta | None = None
+    """How long after the day the outcome is known."""
 
     @property
     def kind(self) -> Literal["model", "computation"]:
