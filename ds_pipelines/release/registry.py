@@ -25,7 +25,7 @@ from ds_pipelines.errors import NoChampionError, ReleaseRefusedError
 from ds_pipelines.evidence import RunInput
 from ds_pipelines.release import faithful
 from ds_pipelines.release import manifest as manifests
-from ds_pipelines.release.manifest import INPUTS, PREDICTIONS, VERDICT, code_of, contract_of
+from ds_pipelines.release.manifest import EVIDENCE, INPUTS, PREDICTIONS, code_of, contract_of
 from ds_pipelines.scoring import model as models
 from ds_pipelines.settings import quiet_libraries
 from ds_pipelines.snapshots.ledger import Ledger
@@ -147,6 +147,24 @@ def champion(job: ScoringJob, settings: Settings) -> Champion:
     return Champion(manifest, folder, int(client.get_model_version_by_alias(job.name, ALIAS).version))
 
 
+def in_use(name: str, settings: Settings) -> tuple[ReleaseManifest, Path] | None:
+    """The manifest and the folder of the release of a job that is in use, whatever the job's code is now; None: none.
+
+    Raises:
+        ManifestError, ReleaseRefusedError: its manifest is not what was released, or a file is not.
+        DatabaseUnreachableError: the registry does not answer.
+    """
+    digest = _digest_in_use(_client(settings), name)
+    if digest is None:
+        return None
+    folder = settings.registry_artifacts / "accepted" / digest
+    manifest = manifests.load(folder / MANIFEST)
+    if manifest.digest != digest:
+        raise ReleaseRefusedError(name, MANIFEST, "the manifest that the registry names")
+    _require_files(manifest, folder, settings)
+    return manifest, folder
+
+
 def _require_job(manifest: ReleaseManifest, job: ScoringJob) -> None:
     if (manifest.name, manifest.kind) != (job.name, job.kind):
         raise ReleaseRefusedError(job.name, "its manifest", f"one of the {job.kind} {job.name}")
@@ -159,11 +177,12 @@ def _require_job(manifest: ReleaseManifest, job: ScoringJob) -> None:
         raise ReleaseRefusedError(job.name, "its manifest", "a model, or none, as the job needs")
     if manifest.model is None:
         return
-    if manifest.evidence is None or manifest.evidence.answer != "signal":
+    waived = any(waiver.gate == "verdict" for waiver in manifest.waivers)
+    if manifest.evidence is None or (manifest.evidence.answer != "signal" and not waived):
         answer = manifest.evidence.answer if manifest.evidence else "none"
         raise ReleaseRefusedError(job.name, "its verdict", f"signal, not {answer}")
     form = manifest.model.format
-    if strange := manifest.files.keys() - {f"model/{models.MODEL_FILE[form]}", VERDICT, PREDICTIONS, INPUTS}:
+    if strange := manifest.files.keys() - {f"model/{models.MODEL_FILE[form]}", *EVIDENCE, f"code/{manifest.code.file}"}:
         raise ReleaseRefusedError(job.name, min(strange), f"only the file of a {form} model, and evidence")
 
 
