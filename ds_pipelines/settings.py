@@ -7,6 +7,7 @@ Sources, strongest first: variables `DS_…`, `<home>/settings.toml` (what was c
 sample's days), the defaults below.
 """
 
+import json
 import os
 import re
 import sys
@@ -145,6 +146,18 @@ class Settings(BaseSettings):
         3, description="How many days before the newest are read again each day, for late changes and deletions.", ge=0
     )
 
+    scoring_folder: Path | None = Field(
+        None,
+        description="Where a day's tables, features and scores lie while it is scored; unset: in the home. With Ray on "
+        "several machines, a folder that all of them see.",
+    )
+    engines: dict[str, Literal["local", "ray"]] = Field(
+        default_factory=dict, description='Engines of scoring jobs other than local, as {"repurchase": "ray"}.'
+    )
+    ray_address: str | None = Field(
+        None, description="Ray cluster for the engine ray, as host:6379; unset: workers on this machine."
+    )
+
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
     webserver_user_header: str | None = Field(
@@ -228,8 +241,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, chosen
 
     @field_validator(
-        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "release_token"
-    )
+        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "release_token",
+        "scoring_folder",
+    )  # fmt: skip
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -313,6 +327,11 @@ class Settings(BaseSettings):
     def snapshots(self) -> Path:
         """Store of published extracts, on the production side."""
         return self.home / "snapshots"
+
+    @property
+    def scoring(self) -> Path:
+        """Folder of the days that are being scored; what is in it has real keys."""
+        return self.scoring_folder or self.home / "scoring"
 
     @property
     def spool(self) -> Path:
@@ -404,7 +423,8 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """The variables that give a child process these settings; database URLs of the user are left out."""
         plain = self.model_dump(mode="json", exclude_none=True, exclude=set(DATABASE_SETTINGS))
-        return {f"DS_{name.upper()}": str(value) for name, value in plain.items()}
+        written = {name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in plain.items()}
+        return {f"DS_{name.upper()}": value for name, value in written.items()}
 
 
 DATABASE_SETTINGS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
