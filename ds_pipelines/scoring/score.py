@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,6 +21,7 @@ from ds_pipelines.extract import production
 from ds_pipelines.scoring.receipt import Input
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     from ds_pipelines.scoring.job import ScoringJob
@@ -35,7 +37,15 @@ class Scored:
     inputs: tuple[Input, ...]
 
 
-def score_day(job: ScoringJob, day: date, settings: Settings, *, release: str, model: Model | None = None) -> Scored:
+def score_day(
+    job: ScoringJob,
+    day: date,
+    settings: Settings,
+    *,
+    release: str,
+    model: Model | None = None,
+    source: Mapping[str, str] = MappingProxyType({}),
+) -> Scored:
     """Computes a job for the end of a business day, from production data.
 
     Tables by day are read until the end of the day; tables of current state as they are now.
@@ -46,6 +56,7 @@ def score_day(job: ScoringJob, day: date, settings: Settings, *, release: str, m
         settings: Name the production database, the policies and the zone.
         release: Digest of the release in use, for rows that carry it.
         model: The released model; None for a computation.
+        source: Fingerprints of the tables' days in production from before this call, for the receipt.
 
     Raises:
         UnknownDayError: the day is not over, or not the business's.
@@ -55,7 +66,7 @@ def score_day(job: ScoringJob, day: date, settings: Settings, *, release: str, m
     settings.require_day(day)
     if (model is None) != (job.entity is None):
         raise ValueError(f"job {job.name} needs {'no model' if job.entity is None else 'a model'}")
-    tables, inputs = _read(job, day, settings)
+    tables, inputs = _read(job, day, settings, source)
     rows = job.compute({name: table.lazy() for name, table in tables.items()}, day, settings.zone).collect()
     if job.entity is not None and model is not None:
         rows = scored(rows.sort(job.entity), job.entity, model)
@@ -78,7 +89,9 @@ def scored(features: pl.DataFrame, entity: str, model: Model) -> pl.DataFrame:
     return features.select(entity, scores).with_columns(decile=decile.cast(pl.Int16))
 
 
-def _read(job: ScoringJob, day: date, settings: Settings) -> tuple[dict[str, pl.DataFrame], tuple[Input, ...]]:
+def _read(
+    job: ScoringJob, day: date, settings: Settings, source: Mapping[str, str]
+) -> tuple[dict[str, pl.DataFrame], tuple[Input, ...]]:
     policy = policies.load(settings.policies / policies.SHOP)
     since = None if job.history is None else day - job.history + timedelta(days=1)
     tables: dict[str, pl.DataFrame] = {}
@@ -95,6 +108,7 @@ def _read(job: ScoringJob, day: date, settings: Settings) -> tuple[dict[str, pl.
                 until=day if by_day else None,
                 policy_digest=policy.digest,
                 read_at=read_at,
+                source=source.get(name, ""),
             )
         )
     return tables, tuple(inputs)
