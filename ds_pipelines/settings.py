@@ -145,6 +145,19 @@ class Settings(BaseSettings):
     reconcile_days: int = Field(
         3, description="How many days before the newest are read again each day, for late changes and deletions.", ge=0
     )
+    rescore_days: int = Field(
+        7, description="How many of a scoring job's newest days are scored again if their source has changed.", ge=1
+    )
+    days_a_tick: int = Field(
+        31, description="How many missing days of a scoring job are asked for at a time, at most.", ge=1
+    )
+    days_interval: timedelta = Field(
+        timedelta(seconds=30), description="How often delivered days are compared with those expected (ISO 8601)."
+    )
+    source_interval: timedelta = Field(
+        timedelta(hours=1),
+        description="How often the source of delivered and of refused days is looked at for changes (ISO 8601).",
+    )
 
     scoring_folder: Path | None = Field(
         None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -85,6 +85,12 @@ class ScoringJob:
     `horizon` beyond the day; who is missing has 0. None where there is no model."""
     horizon: timedelta | None = None
     """How long after the day the outcome is known."""
+    due: time = time(5)
+    """When a day is scored, by the business's clock on the next one."""
+    deadline: time = time(8)
+    """Until when consumers shall have it."""
+    first: date | None = None
+    """The first day that is delivered; None: the first that ever was."""
 
     @property
     def kind(self) -> Literal["model", "computation"]:

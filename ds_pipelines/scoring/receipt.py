@@ -25,6 +25,7 @@ class Input(Record):
     until: date | None = Field(description="Last day of the rows; None: a table as it is now")
     policy_digest: str = Field(description="Of the privacy policy that transformed it")
     read_at: AwareDatetime
+    source: str = Field("", description="Fingerprint of the rows of its newest days in production, before it was read")
 
 
 class Receipt(Record):
@@ -56,3 +57,15 @@ def find(job: ScoringJob, day: date, settings: Settings) -> Receipt | None:
         cursor.execute(query, (job.name, day))
         row = cursor.fetchone()
     return None if row is None else Receipt(**dict(zip(COLUMNS, row, strict=True)))
+
+
+def delivered(job: ScoringJob, settings: Settings) -> dict[date, Receipt]:
+    """The receipts of what consumers see of a job, by day."""
+    with closing(postgres.connect("serving", settings)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('receipts') IS NOT NULL")
+        if cursor.fetchone() == (False,):
+            return {}
+        columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        cursor.execute(sql.SQL("SELECT {} FROM receipts WHERE job = %s ORDER BY day").format(columns), (job.name,))
+        found = [Receipt(**dict(zip(COLUMNS, row, strict=True))) for row in cursor.fetchall()]
+    return {each.day: each for each in found}

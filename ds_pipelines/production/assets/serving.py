@@ -4,11 +4,11 @@ What belongs here: the assets, and a receipt's facts as metadata. What does not:
 """
 
 from collections.abc import Iterator
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ds_pipelines.production.working import working
 from ds_pipelines.scoring.job import ScoringJob
 from ds_pipelines.settings import load_settings
 
@@ -38,13 +38,16 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
         from ds_pipelines.scoring.score import score_day
 
         settings = load_settings()
-        released = champion(job, settings)
-        model = released.model()
-        for key in context.partition_keys:
-            day = date.fromisoformat(key)
-            scored = score_day(job, day, settings, release=released.digest, model=model)
-            receipt = deliver(scored.frame, job, day, release=released.digest, inputs=scored.inputs, settings=settings)
-            context.add_asset_metadata(_facts(receipt), partition_key=key)
+        with working(context, job, settings) as work:
+            released = champion(job, settings)
+            model = released.model()
+            for day, source in work.days():
+                with work.day(day):
+                    scored = score_day(job, day, settings, release=released.digest, model=model, source=source)
+                    receipt = deliver(
+                        scored.frame, job, day, release=released.digest, inputs=scored.inputs, settings=settings
+                    )
+                    context.add_asset_metadata(_facts(receipt), partition_key=str(day))
         yield dg.MaterializeResult()
 
     return delivered
