@@ -79,7 +79,9 @@ def seen(
             for job in scored:
                 yield from _of_days(job, each, delivered[job.name], instance, settings)
         elif each.succeeded:
-            yield Well("failure", _subject(each.run), "The run was made again and succeeded.", _page(each.run, settings))
+            yield Well(
+                "failure", _subject(each.run), "The run was made again and succeeded.", _page(each.run, settings)
+            )
         elif each.run.tags.get(WILL_RETRY) != "true":
             yield _failure(_subject(each.run), each.run, instance, settings)
 

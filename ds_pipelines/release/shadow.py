@@ -32,14 +32,12 @@ from ds_pipelines.scoring import receipt as receipts
 from ds_pipelines.scoring.score import score_day
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from datetime import date
     from pathlib import Path
 
     from ds_pipelines.release.ledger import Entry
     from ds_pipelines.release.manifest import ReleaseManifest
     from ds_pipelines.scoring.job import ScoringJob
-    from ds_pipelines.scoring.receipt import Receipt
     from ds_pipelines.settings import Settings
 
 BEGUN, CONCLUDED = "begun", "concluded"
@@ -182,7 +180,9 @@ def _shadow(begun: Entry, settings: Settings) -> Shadow:
     from datetime import date
 
     manifest = next(
-        each for path in settings.releases.glob(f"{begun.job}-*.yaml") if (each := manifests.load(path)).digest == begun.release
+        each
+        for path in settings.releases.glob(f"{begun.job}-*.yaml")
+        if (each := manifests.load(path)).digest == begun.release
     )
     folder = settings.registry_artifacts / "shadows" / begun.release
     return Shadow(manifest, date.fromisoformat(begun.evidence["since"]), int(begun.evidence["days"]), folder)

@@ -86,4 +86,6 @@ def _figures(still_open: Collection[Open], jobs: Collection[ScoringJob], setting
             if known := measured(cursor, job.name):
                 yield Figure("watch_live_performance", known[-1].value, {"job": job.name})
                 if known[-1].promised_low is not None:
-                    yield Figure("watch_promised_performance", known[-1].promised_low, {"job": job.name, "bound": "low"})
+                    yield Figure(
+                        "watch_promised_performance", known[-1].promised_low, {"job": job.name, "bound": "low"}
+                    )

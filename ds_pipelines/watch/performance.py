@@ -60,7 +60,7 @@ def ripe(job: ScoringJob, settings: Settings) -> list[date]:
 
 
 def measure(job: ScoringJob, days: Collection[date], settings: Settings) -> list[Performance]:
-    """Measures delivered days, and remembers what was found; days without enough outcomes are left out.
+    """Measures delivered days, and remembers what was found; days without enough outcomes are not told.
 
     Raises:
         PolicyError and the errors of `extract.production`: the outcomes cannot be read.
@@ -69,29 +69,29 @@ def measure(job: ScoringJob, days: Collection[date], settings: Settings) -> list
     if job.outcome is None or job.horizon is None or job.entity is None or not days:
         return []
     tables = _Outcomes(job, min(days) + timedelta(days=1), max(days) + job.horizon, settings)
-    delivered, found = receipts.delivered(job, settings), []
-    for day in sorted(days):
-        if day not in delivered:
-            continue
-        came = job.outcome(tables, day, settings.zone).collect()
-        scores = _scores(job, day, settings).join(came, on=job.entity, how="left").with_columns(pl.col(OUTCOME).fill_null(0))
-        if (one := _performance(job, delivered[day], scores, settings)) is not None:
-            found.append(one)
+    found: dict[Receipt, Performance | None] = {}
+    for day, receipt in receipts.delivered(job, settings).items():
+        if day in days:
+            came = job.outcome(tables, day, settings.zone).collect()
+            scores = _scores(job, day, settings).join(came, on=job.entity, how="left")
+            found[receipt] = _performance(job, receipt, scores.with_columns(pl.col(OUTCOME).fill_null(0)), settings)
     with remembered(settings) as cursor:
-        for each in found:
+        for receipt, told in found.items():
+            record = None if told is None else Json(told.model_dump(mode="json"))
             cursor.execute(
                 "INSERT INTO watch.performance (job, day, release, delivery, record) VALUES (%s, %s, %s, %s, %s) "
                 "ON CONFLICT (job, day) DO UPDATE SET release = excluded.release, delivery = excluded.delivery, "
                 "record = excluded.record",
-                (each.job, each.day, each.release, str(each.delivery), Json(each.model_dump(mode="json"))),
+                (job.name, receipt.day, receipt.release, str(receipt.delivery), record),
             )
-    return found
+    return [told for told in found.values() if told is not None]
 
 
 def measured(cursor: psycopg2.extensions.cursor, job: str, *, since: date | None = None) -> list[Performance]:
     """What was measured of a job, the oldest day first."""
     cursor.execute(
-        "SELECT record::text FROM watch.performance WHERE job = %s AND day >= coalesce(%s, day) ORDER BY day",
+        "SELECT record::text FROM watch.performance WHERE job = %s AND day >= coalesce(%s, day) "
+        "AND record IS NOT NULL ORDER BY day",
         (job, since),
     )
     return [Performance.model_validate_json(record) for (record,) in cursor.fetchall()]

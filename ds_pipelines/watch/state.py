@@ -76,9 +76,10 @@ CREATE TABLE IF NOT EXISTS watch.performance (
     day date NOT NULL,
     release text NOT NULL,
     delivery uuid NOT NULL,
-    record jsonb NOT NULL,
+    record jsonb,
     PRIMARY KEY (job, day)
 );
+COMMENT ON COLUMN watch.performance.record IS 'Null: too few outcomes to tell anything';
 """
 
 

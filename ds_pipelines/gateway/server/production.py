@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request  # noqa: TC002 - FastAPI reads the signatures
+from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 
 from ds_pipelines.gateway.server.exchange import exchange_of
@@ -73,7 +73,9 @@ def as_text(told: list[Told]) -> str:
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    escaped = {key: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for key, value in labels.items()}
+    escaped = {
+        key: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for key, value in labels.items()
+    }
     inside = ",".join(f'{key}="{value}"' for key, value in sorted(escaped.items()))
     return f"{{{inside}}}" if inside else ""
 
