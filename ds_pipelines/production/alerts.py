@@ -4,7 +4,8 @@ What belongs here: one look: failed runs, late jobs, drift, broken promises. Wha
 and sending (`watch`), and what a run was about (`failures`).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,6 +18,8 @@ from ds_pipelines.settings import Settings, load_settings
 from ds_pipelines.watch.problems import Problem, Well
 
 if TYPE_CHECKING:
+    import psycopg2.extensions
+
     from ds_pipelines.scoring.receipt import Receipt
 
 SECONDS = 30
@@ -116,7 +119,7 @@ def _delivered(jobs: Collection[ScoringJob], settings: Settings) -> Delivered:
     return {job.name: delivered(job, settings) for job in jobs}
 
 
-def _lateness(job: ScoringJob, delivered: "Collection[date]", settings: Settings) -> Problem | Well:
+def _lateness(job: ScoringJob, delivered: Collection[date], settings: Settings) -> Problem | Well:
     stands, page = freshness(job, delivered, settings), _page(job, settings)
     words = f"{stands.words[:1].upper()}{stands.words[1:]}."
     if not stands.late:

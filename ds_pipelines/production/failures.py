@@ -60,11 +60,11 @@ def ended_runs(cursor: "psycopg2.extensions.cursor", instance: dg.DagsterInstanc
     statuses = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
     filters = dg.RunsFilter(statuses=statuses, updated_after=newest - OVERLAP)
     records = instance.get_run_records(filters, order_by="update_timestamp", ascending=True)
-    found = []
-    for record in records:
-        if is_new(cursor, record.dagster_run.run_id, record.update_timestamp) and _is_ours(record.dagster_run, own):
-            found.append(Ended(record.dagster_run, record.update_timestamp))
-    return found
+    return [
+        Ended(record.dagster_run, record.update_timestamp)
+        for record in records
+        if is_new(cursor, record.dagster_run.run_id, record.update_timestamp) and _is_ours(record.dagster_run, own)
+    ]
 
 
 def seen(

@@ -38,8 +38,8 @@ def watched_days(jobs: Collection[ScoringJob], watch: Any, settings: Settings) -
         default_status=(
             dg.DefaultSensorStatus.RUNNING if settings.environment == "production" else dg.DefaultSensorStatus.STOPPED
         ),
-        description="Asks for the performance of days whose outcomes are known by now, and for the days that a candidate "
-        "has still to score in the champion's shadow.",
+        description="Asks for the performance of days whose outcomes are known by now, and for the days that a "
+        "candidate has still to score in the champion's shadow.",
     )
     def look(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         try:

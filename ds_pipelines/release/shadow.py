@@ -179,11 +179,10 @@ def _delivered(job: ScoringJob, day: date, settings: Settings) -> pl.DataFrame:
 def _shadow(begun: Entry, settings: Settings) -> Shadow:
     from datetime import date
 
-    manifest = next(
-        each
-        for path in settings.releases.glob(f"{begun.job}-*.yaml")
-        if (each := manifests.load(path)).digest == begun.release
-    )
+    offered = map(manifests.load, settings.releases.glob(f"{begun.job}-*.yaml"))
+    manifest = next((each for each in offered if each.digest == begun.release), None)
+    if manifest is None:
+        raise ShadowRefusedError(begun.job, f"the manifest of {begun.release[:12]} in {settings.releases}")
     folder = settings.registry_artifacts / "shadows" / begun.release
     return Shadow(manifest, date.fromisoformat(begun.evidence["since"]), int(begun.evidence["days"]), folder)
 

@@ -84,8 +84,7 @@ def _figures(still_open: Collection[Open], jobs: Collection[ScoringJob], setting
         yield Figure("watch_alerts_unsent", unsent)
         for job in jobs:
             if known := measured(cursor, job.name):
-                yield Figure("watch_live_performance", known[-1].value, {"job": job.name})
-                if known[-1].promised_low is not None:
-                    yield Figure(
-                        "watch_promised_performance", known[-1].promised_low, {"job": job.name, "bound": "low"}
-                    )
+                of, newest = {"job": job.name}, known[-1]
+                yield Figure("watch_live_performance", newest.value, of)
+                if newest.promised_low is not None:
+                    yield Figure("watch_promised_performance", newest.promised_low, of | {"bound": "low"})

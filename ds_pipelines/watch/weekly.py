@@ -111,9 +111,8 @@ def gather(jobs: Collection[ScoringJob], settings: Settings) -> Report:
         DatabaseUnreachableError: a database does not answer.
     """
     last = settings.last_extractable_day()
-    shown = [
-        day for back in range(SHOWN_DAYS - 1, -1, -1) if (day := last - timedelta(days=back)) >= settings.first_day
-    ]
+    shown = [last - timedelta(days=back) for back in range(SHOWN_DAYS - 1, -1, -1)]
+    shown = [day for day in shown if day >= settings.first_day]
     with remembered(settings) as cursor:
         weeks = [
             JobWeek(

@@ -12,20 +12,19 @@ from ds_pipelines.scoring.checks import STOPPED_PSI
 from ds_pipelines.scoring.drift import MOVED_PSI
 
 if TYPE_CHECKING:
-    from ds_pipelines.settings import Settings
     from ds_pipelines.watch.weekly import JobWeek, Report
 
 INK, COLOUR, ALARM = "#22303c", "#1b6f8f", "#a02c3a"
 
 
-def plot(report: Report, settings: Settings) -> bytes:
+def plot(report: Report) -> bytes:
     """A PNG."""
     from matplotlib.figure import Figure
 
     rows = len(report.jobs)
     figure = Figure(figsize=(15, 3.4 * rows + 0.4), dpi=90, facecolor="white", layout="constrained")
     for week, axes in zip(report.jobs, figure.subplots(rows, 4, squeeze=False), strict=True):
-        _deliveries(axes[0], week, settings)
+        _deliveries(axes[0], week)
         _scores(axes[1], week)
         _drift(axes[2], week)
         _performance(axes[3], week)
@@ -37,7 +36,7 @@ def plot(report: Report, settings: Settings) -> bytes:
     return picture.getvalue()
 
 
-def _deliveries(axes: Any, week: JobWeek, settings: Settings) -> None:
+def _deliveries(axes: Any, week: JobWeek) -> None:
     rows = [week.delivered[day].rows if day in week.delivered else 0 for day in week.days]
     colours = [
         ALARM if not count else COLOUR if day in week.week else "#c3ccd4"

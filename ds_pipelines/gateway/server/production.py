@@ -44,6 +44,8 @@ HELP = {
 }
 """Every figure, and what it means."""
 
+ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
 Told = tuple[str, "Mapping[str, str]", float]
 
 
@@ -73,10 +75,7 @@ def as_text(told: list[Told]) -> str:
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    escaped = {
-        key: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for key, value in labels.items()
-    }
-    inside = ",".join(f'{key}="{value}"' for key, value in sorted(escaped.items()))
+    inside = ",".join(f'{key}="{value.translate(ESCAPED)}"' for key, value in sorted(labels.items()))
     return f"{{{inside}}}" if inside else ""
 
 

@@ -34,7 +34,7 @@ def weekly_report(jobs: Collection[ScoringJob]) -> dg.AssetsDefinition:
 
         settings = load_settings()
         report = gather(jobs, settings)
-        picture = plot(report, settings)
+        picture = plot(report)
         drawn = base64.b64encode(picture).decode()
         lines = [f"**{week.job.name}**: {line}" for week in report.jobs for line in week.words]
         troubles = [each.words for each in report.troubles] or ["no problem"]

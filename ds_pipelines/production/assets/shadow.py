@@ -25,8 +25,8 @@ def shadow_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Asse
         partitions_def=days,
         backfill_policy=dg.BackfillPolicy.single_run(),
         description=(
-            f"What a candidate of {job.name} gives for a delivered day, compared with the champion: by rank, decile and "
-            "segment, in aggregates. Nothing of it is delivered, and no row is kept."
+            f"What a candidate of {job.name} gives for a delivered day, compared with the champion: by rank, decile "
+            "and segment, in aggregates. Nothing of it is delivered, and no row is kept."
         ),
         owners=[job.owner],
         group_name="watch",

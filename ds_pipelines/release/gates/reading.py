@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from ds_pipelines.scoring.job import ScoringJob
-    from ds_pipelines.scoring.job import Tables as ScoredTables
+    from ds_pipelines.scoring.job import ScoringJob, Tables as ScoredTables
     from ds_pipelines.settings import Settings
 
 WINDOW = timedelta(days=60)
