@@ -56,3 +56,20 @@ class NoShadowError(DsPipelinesError):
             f"Nothing of {job} is compared for {day}: expected a candidate in the champion's shadow, and that day "
             f"delivered. `ds-pipelines release shadow {job}` begins one."
         )
+
+
+class NoPseudonymError(DsPipelinesError):
+    """Scores are to be published whose key the privacy policy does not replace."""
+
+    def __init__(self, job: str, entity: str | None) -> None:
+        super().__init__(
+            f"The scores of {job} cannot be published for development: expected a job that scores persons under a "
+            f"column which the privacy policy replaces by a pseudonym, and {entity or 'it scores nobody'} is none."
+        )
+
+
+class NothingServedError(DsPipelinesError):
+    """Scores of a day are to be published that is not delivered."""
+
+    def __init__(self, job: str, day: date) -> None:
+        super().__init__(f"Scores of {job} for {day} cannot be published: expected a delivered day. Score it first.")

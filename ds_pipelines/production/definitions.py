@@ -14,6 +14,7 @@ from ds_pipelines.production.assets.champions import champion_asset
 from ds_pipelines.production.assets.extracts import extract_assets
 from ds_pipelines.production.assets.performance import performance_asset
 from ds_pipelines.production.assets.report import weekly_report
+from ds_pipelines.production.assets.scores import scores_extract
 from ds_pipelines.production.assets.serving import serving_asset
 from ds_pipelines.production.assets.shadow import shadow_asset
 from ds_pipelines.production.assets.shop import shop_tables
@@ -37,6 +38,7 @@ CHAMPIONS = [champion_asset(job) for job in JOBS.values()]
 SERVING = [serving_asset(job, DAYS) for job in JOBS.values()]
 PERFORMANCE = [performance_asset(job, DAYS) for job in JOBS.values() if job.outcome is not None]
 SHADOWS = [shadow_asset(job, DAYS) for job in JOBS.values() if job.entity is not None]
+SCORES = [scores_extract(job, DAYS) for job in JOBS.values() if job.entity is not None]
 REPORT = weekly_report(JOBS.values())
 
 daily_extract = dg.define_asset_job(
@@ -73,7 +75,7 @@ report_week = dg.define_asset_job(
 OWN_JOBS = [daily_extract, daily_scoring, import_releases, watch_days, report_week]
 
 defs = dg.Definitions(
-    assets=[*shop_tables(POLICY), *EXTRACTS, *CHAMPIONS, *SERVING, *PERFORMANCE, *SHADOWS, REPORT],
+    assets=[*shop_tables(POLICY), *EXTRACTS, *CHAMPIONS, *SERVING, *PERFORMANCE, *SHADOWS, *SCORES, REPORT],
     jobs=OWN_JOBS,
     asset_checks=[in_time(job) for job in JOBS.values()],
     schedules=[daily_at_five(daily_extract, SETTINGS), weekly(report_week, SETTINGS)],

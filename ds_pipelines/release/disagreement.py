@@ -90,7 +90,7 @@ def _segments(both: pl.DataFrame, features: pl.DataFrame) -> Iterator[Segment]:
             candidate=pl.col("candidate").mean(),
             decile_changed=(pl.col("before") != pl.col("after")).mean(),
         )  # fmt: skip
-        if parts.height > 1 and parts["rows"].min() >= FEWEST:  # else what is left out would follow from the rest
+        if parts.height > 1 and (parts["rows"] >= FEWEST).all():  # else what is left out would follow from the rest
             for each in parts.sort("part").iter_rows(named=True):
                 part_of = f"{each.pop('part'):g}" if few else QUARTERS[int(each.pop("part")) - 1]
                 yield Segment(feature=feature.name, part=part_of, **each)

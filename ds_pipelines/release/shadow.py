@@ -13,14 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
-from psycopg2 import sql
 
-from ds_pipelines import postgres
 from ds_pipelines.errors import NoShadowError, ShadowRefusedError
 from ds_pipelines.evidence import Disagreement
 from ds_pipelines.release import manifest as manifests
@@ -30,6 +27,7 @@ from ds_pipelines.release.manifest import code_of
 from ds_pipelines.scoring import model as models
 from ds_pipelines.scoring import receipt as receipts
 from ds_pipelines.scoring.score import score_day
+from ds_pipelines.scoring.served import SCORE, served
 
 if TYPE_CHECKING:
     from datetime import date
@@ -46,7 +44,6 @@ ENDS = ("deployed", "rejected", "rolled back", "retired")
 WATCH = "production"
 """Who concludes a shadow: nobody did it by hand."""
 REPORT, PLOT = "report.json", "report.png"
-SCORE = "score"
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def compare(job: ScoringJob, day: date, settings: Settings) -> Disagreement:
         features = pl.read_parquet(scored.features) if scored.features is not None else pl.DataFrame()
         candidate = scored.frame.select(entity, candidate=SCORE).join(features, on=entity, how="left")
         inputs = scored.inputs
-    champion = _delivered(job, day, settings)
+    champion = served(job, day, [entity, SCORE], settings).rename({SCORE: "champion"})
     both = candidate.join(champion, on=entity, how="inner")
     found = Disagreement(
         job=job.name,
@@ -165,15 +162,6 @@ def compare(job: ScoringJob, day: date, settings: Settings) -> Disagreement:
     if len(shadow.compared) >= shadow.days:
         _conclude(job, shadow, settings)
     return found
-
-
-def _delivered(job: ScoringJob, day: date, settings: Settings) -> pl.DataFrame:
-    names = [job.entity or "", SCORE]
-    query = sql.SQL("SELECT {}, {} FROM {} WHERE day = %s").format(*map(sql.Identifier, [*names, job.table]))
-    with closing(postgres.connect("serving", settings)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(query, (day,))
-        rows = pl.DataFrame(cursor.fetchall(), schema={name: job.schema[name] for name in names}, orient="row")
-    return rows.rename({SCORE: "champion"})
 
 
 def _shadow(begun: Entry, settings: Settings) -> Shadow:

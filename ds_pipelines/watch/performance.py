@@ -10,21 +10,19 @@ is a record of aggregates a day; no outcome of anybody is stored.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
-from psycopg2 import sql
 from psycopg2.extras import Json
 
-from ds_pipelines import postgres
 from ds_pipelines.errors import ManifestError
 from ds_pipelines.evidence import Performance
 from ds_pipelines.extract import production
 from ds_pipelines.release import manifest as manifests
 from ds_pipelines.release.registry import MANIFEST
 from ds_pipelines.scoring import receipt as receipts
+from ds_pipelines.scoring.served import SCORE, served
 from ds_pipelines.watch.problems import Problem, Well
 from ds_pipelines.watch.ranking import ranked
 from ds_pipelines.watch.state import remembered
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from ds_pipelines.scoring.receipt import Receipt
     from ds_pipelines.settings import Settings
 
-SCORE, OUTCOME = "score", "outcome"
+OUTCOME = "outcome"
 
 
 def ripe(job: ScoringJob, settings: Settings) -> list[date]:
@@ -73,7 +71,7 @@ def measure(job: ScoringJob, days: Collection[date], settings: Settings) -> list
     for day, receipt in receipts.delivered(job, settings).items():
         if day in days:
             came = job.outcome(tables, day, settings.zone).collect()
-            scores = _scores(job, day, settings).join(came, on=job.entity, how="left")
+            scores = served(job, day, [job.entity, SCORE], settings).join(came, on=job.entity, how="left")
             found[receipt] = _performance(job, receipt, scores.with_columns(pl.col(OUTCOME).fill_null(0)), settings)
     with remembered(settings) as cursor:
         for receipt, told in found.items():
@@ -132,15 +130,6 @@ class _Outcomes(Mapping[str, pl.LazyFrame]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-def _scores(job: ScoringJob, day: date, settings: Settings) -> pl.DataFrame:
-    """What consumers see of a day: the entity and its score."""
-    query = sql.SQL("SELECT {}, {} FROM {} WHERE day = %s")
-    names = [job.entity or "", SCORE]
-    with closing(postgres.connect("serving", settings)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(query.format(*map(sql.Identifier, [*names, job.table])), (day,))
-        return pl.DataFrame(cursor.fetchall(), schema={name: job.schema[name] for name in names}, orient="row")
 
 
 def _performance(job: ScoringJob, receipt: Receipt, scores: pl.DataFrame, settings: Settings) -> Performance | None:

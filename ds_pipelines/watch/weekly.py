@@ -17,7 +17,8 @@ from psycopg2 import sql
 
 from ds_pipelines import postgres
 from ds_pipelines.scoring import receipt as receipts
-from ds_pipelines.watch.performance import SCORE, measured
+from ds_pipelines.scoring.served import SCORE
+from ds_pipelines.watch.performance import measured
 from ds_pipelines.watch.state import remembered
 
 if TYPE_CHECKING:
