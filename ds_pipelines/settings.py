@@ -133,6 +133,10 @@ class Settings(BaseSettings):
         3, description="How many days before the newest are read again each day, for late changes and deletions.", ge=0
     )
 
+    superseded_days: int = Field(
+        30, description="How many days delivered rows are kept after others replaced them, to be restored.", ge=1
+    )
+
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
     webserver_user_header: str | None = Field(

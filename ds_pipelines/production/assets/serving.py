@@ -34,16 +34,24 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
     )
     def delivered(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         from ds_pipelines.release.registry import champion
-        from ds_pipelines.scoring.deliver import deliver
+        from ds_pipelines.scoring.deliver import begin, deliver
         from ds_pipelines.scoring.score import score_day
 
         settings = load_settings()
         released = champion(job, settings)
         model = released.model()
         for key in context.partition_keys:
-            day = date.fromisoformat(key)
+            day, began = date.fromisoformat(key), begin(settings)
             scored = score_day(job, day, settings, release=released.digest, model=model)
-            receipt = deliver(scored.frame, job, day, release=released.digest, inputs=scored.inputs, settings=settings)
+            receipt = deliver(
+                scored.frame,
+                job,
+                day,
+                release=released.digest,
+                inputs=scored.inputs,
+                settings=settings,
+                began=began,
+            )
             context.add_asset_metadata(_facts(receipt), partition_key=key)
         yield dg.MaterializeResult()
 
