@@ -171,6 +171,10 @@ class Settings(BaseSettings):
         None, description="Ray cluster for the engine ray, as host:6379; unset: workers on this machine."
     )
 
+    superseded_days: int = Field(
+        30, description="How many days delivered rows are kept after others replaced them, to be restored.", ge=1
+    )
+
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
     webserver_user_header: str | None = Field(

@@ -34,7 +34,7 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
     )
     def delivered(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         from ds_pipelines.release.registry import champion
-        from ds_pipelines.scoring.deliver import deliver
+        from ds_pipelines.scoring.deliver import begin, deliver
         from ds_pipelines.scoring.score import score_day
 
         settings = load_settings()
@@ -43,9 +43,16 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
             model = released.model()
             for day, source in work.days():
                 with work.day(day):
+                    began = begin(settings)
                     scored = score_day(job, day, settings, release=released.digest, model=model, source=source)
                     receipt = deliver(
-                        scored.frame, job, day, release=released.digest, inputs=scored.inputs, settings=settings
+                        scored.frame,
+                        job,
+                        day,
+                        release=released.digest,
+                        inputs=scored.inputs,
+                        settings=settings,
+                        began=began,
                     )
                     context.add_asset_metadata(_facts(receipt), partition_key=str(day))
         yield dg.MaterializeResult()
