@@ -154,6 +154,10 @@ class Settings(BaseSettings):
     days_interval: timedelta = Field(
         timedelta(seconds=30), description="How often delivered days are compared with those expected (ISO 8601)."
     )
+    days_pause: timedelta = Field(
+        timedelta(minutes=1),
+        description="How long after a crash a day is tried again (ISO 8601); doubled each time, up to sixty times as long.",
+    )
     source_interval: timedelta = Field(
         timedelta(hours=1),
         description="How often the source of delivered and of refused days is looked at for changes (ISO 8601).",

@@ -20,8 +20,8 @@ from ds_pipelines.production.days import DAY
 from ds_pipelines.scoring.receipt import Receipt
 from ds_pipelines.scoring.sources import changed_since
 
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
-"""Between a crash and the next attempt."""
+LONGEST = 60
+"""Between crashes, so many times the first pause at most."""
 
 Sources = Mapping[date, Mapping[str, str]]
 
@@ -50,7 +50,10 @@ class Standing:
     expected: Sequence[date]
     delivered: Mapping[date, Receipt]
     attempts: Sequence[Attempt]
+    """Newest first."""
     now: datetime
+    pause: timedelta = timedelta(minutes=1)
+    """After the first crash of a day."""
 
     @property
     def missing(self) -> list[date]:
@@ -113,7 +116,7 @@ class Standing:
         if not crashed:
             return True
         since = self.now - crashed[0]
-        return since < timedelta() or since >= min(FIRST_PAUSE * 2 ** min(len(crashed) - 1, 10), LONGEST_PAUSE)
+        return since < timedelta() or since >= self.pause * min(2 ** min(len(crashed) - 1, 10), LONGEST)
 
 
 def _digest(sources: Mapping[str, str], version: str) -> str:

@@ -93,7 +93,7 @@ def _tick(
     memory.silent = _end_silent([each.run for each in going_on(found)], memory.silent, context, settings)
     receipts = delivered(job, settings)
     looking = memory.look_due(now, settings)
-    standing = Standing(expected(job, receipts, settings), receipts, found, now)
+    standing = Standing(expected(job, receipts, settings), receipts, found, now, settings.days_pause)
 
     def fingerprints(days: Collection[date]) -> Sources:
         return sources(job, days, settings)

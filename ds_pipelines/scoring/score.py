@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -29,7 +28,7 @@ from ds_pipelines.scoring.receipt import Input
 from ds_pipelines.scoring.spill import Spill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from datetime import date
     from pathlib import Path
 
@@ -94,15 +93,7 @@ class Scored:
         return pl.DataFrame(schema={name: kind for name, kind in self.job.schema.items() if name not in known})
 
 
-def score_day(
-    job: ScoringJob,
-    day: date,
-    settings: Settings,
-    *,
-    release: str,
-    model: Model | None = None,
-    source: Mapping[str, str] = MappingProxyType({}),
-) -> Scored:
+def score_day(job: ScoringJob, day: date, settings: Settings, *, release: str, model: Model | None = None) -> Scored:
     """Computes a job for the end of a business day, from production data.
 
     Tables by day are read until the end of the day; tables of current state as they are now.
@@ -113,7 +104,6 @@ def score_day(
         settings: Name the production database, the policies, the zone and the engine.
         release: Digest of the release in use, for rows that carry it.
         model: The released model; None for a computation.
-        source: Fingerprints of the tables' days in production from before this call, for the receipt.
 
     Raises:
         UnknownDayError: the day is not over, or not the business's.
@@ -127,7 +117,7 @@ def score_day(
     if model is None and (engine := settings.engines.get(job.name, "local")) != "local":
         raise EngineUnfitError(engine, job.name)
     folder, began = Folder(settings), datetime.now(UTC)
-    tables, inputs = _read(job, day, settings, folder.path, source)
+    tables, inputs = _read(job, day, settings, folder.path)
     rows = job.compute(tables, day, settings.zone)
     if model is None:
         return Scored(job, day, release, inputs, began, None, (), _computed(rows, job, folder.path), folder)
@@ -172,9 +162,7 @@ def _computed(rows: pl.LazyFrame, job: ScoringJob, folder: Path) -> Spill:
     return spill
 
 
-def _read(
-    job: ScoringJob, day: date, settings: Settings, folder: Path, source: Mapping[str, str]
-) -> tuple[Tables, tuple[Input, ...]]:
+def _read(job: ScoringJob, day: date, settings: Settings, folder: Path) -> tuple[Tables, tuple[Input, ...]]:
     policy = policies.load(settings.policies / policies.SHOP)
     since = None if job.history is None else day - job.history + timedelta(days=1)
     tables: dict[str, pl.LazyFrame] = {}
@@ -191,7 +179,6 @@ def _read(
                 until=day if by_day else None,
                 policy_digest=policy.digest,
                 read_at=read.read_at,
-                source=source.get(name, ""),
             )
         )
     return tables, tuple(inputs)

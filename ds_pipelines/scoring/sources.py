@@ -18,11 +18,11 @@ from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract.fingerprint import fingerprints
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import date
 
     from ds_pipelines.scoring.job import ScoringJob
-    from ds_pipelines.scoring.receipt import Receipt
+    from ds_pipelines.scoring.receipt import Input, Receipt
     from ds_pipelines.settings import Settings
 
 DAY = timedelta(days=1)
@@ -56,3 +56,8 @@ def changed_since(receipt: Receipt, now: Mapping[str, str]) -> bool:
     """Whether what a delivery was made from has changed; of one that did not note it, nothing is known."""
     then = {each.table: each.source for each in receipt.inputs if each.source}
     return any(then[table] != told for table, told in now.items() if table in then)
+
+
+def noted(inputs: Iterable[Input], source: Mapping[str, str]) -> tuple[Input, ...]:
+    """What was read, with the fingerprints of its source from before it was."""
+    return tuple(each.model_copy(update={"source": source.get(each.table, "")}) for each in inputs)

@@ -12,7 +12,7 @@ import pytest
 
 from ds_pipelines.production.attempts import Attempt
 from ds_pipelines.production.days import expected, freshness, moment_after
-from ds_pipelines.production.due import LONGEST_PAUSE, Standing, Wanted
+from ds_pipelines.production.due import LONGEST, Standing, Wanted
 from ds_pipelines.scoring.receipt import Input, Receipt
 from ds_pipelines.settings import Settings, load_settings
 from ds_pipelines_tests.scoring.scenario import job
@@ -151,7 +151,7 @@ def test_pauses_grow_up_to_the_longest_and_no_day_is_given_up() -> None:
     [first] = Place(DAYS[:-1]).wanted()
     crashes = [attempt(first, minutes) for minutes in range(50, 90)]
     assert Place(DAYS[:-1], crashes).wanted() == []
-    crashes = [attempt(first, minutes + LONGEST_PAUSE.total_seconds() / 60) for minutes in range(40)]
+    crashes = [attempt(first, minutes + LONGEST) for minutes in range(40)]
     [again] = Place(DAYS[:-1], crashes).wanted()
     assert again.attempt == 41
 

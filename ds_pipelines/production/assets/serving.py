@@ -36,23 +36,18 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
         from ds_pipelines.release.registry import champion
         from ds_pipelines.scoring.deliver import begin, deliver
         from ds_pipelines.scoring.score import score_day
+        from ds_pipelines.scoring.sources import noted
 
         settings = load_settings()
         with working(context, job, settings) as work:
             released = champion(job, settings)
             model = released.model()
             for day, source in work.days():
-                with work.day(day):
-                    began = begin(settings)
-                    scored = score_day(job, day, settings, release=released.digest, model=model, source=source)
+                began = begin(settings)
+                with work.day(day), score_day(job, day, settings, release=released.digest, model=model) as scored:
+                    inputs = noted(scored.inputs, source)
                     receipt = deliver(
-                        scored.frame,
-                        job,
-                        day,
-                        release=released.digest,
-                        inputs=scored.inputs,
-                        settings=settings,
-                        began=began,
+                        scored.frame, job, day, release=released.digest, inputs=inputs, settings=settings, began=began
                     )
                     context.add_asset_metadata(_facts(receipt), partition_key=str(day))
         yield dg.MaterializeResult()
