@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     gateway_owner_url: SecretStr | None = Field(
         None, description="The gateway's database, as its owner makes its tables and manages tokens."
     )
+    ledger_url: SecretStr | None = Field(
+        None, description="The ledger of releases, as those who propose, approve and deploy add to it."
+    )
+    ledger_owner_url: SecretStr | None = Field(
+        None, description="The ledger of releases, as its owner makes its table."
+    )
 
     pace_chunk: timedelta = Field(
         timedelta(seconds=0.25), description="How long the database shall work for a chunk (ISO 8601, as PT0.25S)."
@@ -169,6 +175,10 @@ class Settings(BaseSettings):
         None, description="Ray cluster for the engine ray, as host:6379; unset: workers on this machine."
     )
 
+    superseded_days: int = Field(
+        30, description="How many days delivered rows are kept after others replaced them, to be restored.", ge=1
+    )
+
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
     webserver_user_header: str | None = Field(
@@ -178,6 +188,9 @@ class Settings(BaseSettings):
     )
     gateway_port: int = Field(4280, description="The gateway.", ge=1, le=65535)
     mlflow_port: int = Field(5000, description="MLflow's pages and tracking API.", ge=1, le=65535)
+    pages_address: str | None = Field(
+        None, description="URL of Dagster's pages as people reach them, for the links in alerts; unset: the service's."
+    )
     exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
     production_port: int = Field(4267, description="Code server of the location production.", ge=1, le=65535)
     jupyter_port: int = Field(4288, description="JupyterLab, where the extra `jupyter` is installed.", ge=1, le=65535)
@@ -210,6 +223,11 @@ class Settings(BaseSettings):
     )
 
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
+    release_token: Path | None = Field(
+        None,
+        description="File with the token by which you propose, approve or deploy releases; unset: release.token among "
+        "the home's secrets.",
+    )
     releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
     experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")
     pins: Path | None = Field(
@@ -244,8 +262,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, chosen
 
     @field_validator(
-        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "scoring_folder"
-    )
+        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "release_token",
+        "scoring_folder",
+    )  # fmt: skip
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -281,9 +300,19 @@ class Settings(BaseSettings):
         return f"http://{self.host}:{self.webserver_port}"
 
     @property
+    def pages_base(self) -> str:
+        """The URL of Dagster's pages as people reach them, without a trailing slash."""
+        return (self.pages_address or self.webserver_base).rstrip("/")
+
+    @property
     def secrets(self) -> Path:
         """Folder of generated secrets; its files are readable by their owner only."""
         return self.home / "secrets"
+
+    @property
+    def alert_channels(self) -> Path:
+        """File with the addresses to which alerts are sent, a line each."""
+        return self.secrets / "alerts"
 
     @property
     def gateway_token(self) -> Path:
@@ -351,9 +380,29 @@ class Settings(BaseSettings):
         return self.home / "artifacts"
 
     @property
+    def release_key(self) -> Path:
+        """File with the private key by which releases are signed when they are deployed."""
+        return self.secrets / "release.key"
+
+    @property
+    def release_public_key(self) -> Path:
+        """File with its public half, by which production verifies what it uses."""
+        return self.secrets / "release.pub"
+
+    @property
+    def ledger_head(self) -> Path:
+        """File that witnesses the newest entry of the ledger of releases, outside its database."""
+        return self.home / "ledger.head"
+
+    @property
     def registry_artifacts(self) -> Path:
         """Files of the models that production's registry holds, and of the releases offered to it."""
         return self.home / "registry"
+
+    @property
+    def acceptance(self) -> Path:
+        """Folder of the examinations of acceptance that go on; each is removed at its end."""
+        return self.home / "acceptance"
 
     @property
     def instance(self) -> Path:

@@ -157,7 +157,8 @@ def _computed(rows: pl.LazyFrame, job: ScoringJob, folder: Path) -> Spill:
     names = rows.collect_schema().names()
     spill = Spill(folder / "rows", [name for name in job.key if name in names] or names[:1])
     for piece in rows.collect_batches(chunk_size=batch.ROWS, engine="streaming"):
-        spill.add(piece)
+        for part in piece.iter_slices(batch.ROWS):
+            spill.add(part)
     spill.settle()
     return spill
 

@@ -34,7 +34,7 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
     )
     def delivered(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         from ds_pipelines.release.registry import champion
-        from ds_pipelines.scoring.deliver import deliver
+        from ds_pipelines.scoring.deliver import begin, deliver
         from ds_pipelines.scoring.score import score_day
         from ds_pipelines.scoring.sources import noted
 
@@ -43,9 +43,12 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
             released = champion(job, settings)
             model = released.model()
             for day, source in work.days():
+                began = begin(settings)
                 with work.day(day), score_day(job, day, settings, release=released.digest, model=model) as scored:
                     inputs = noted(scored.inputs, source)
-                    receipt = deliver(scored.frame, job, day, release=released.digest, inputs=inputs, settings=settings)
+                    receipt = deliver(
+                        scored.frame, job, day, release=released.digest, inputs=inputs, settings=settings, began=began
+                    )
                     context.add_asset_metadata(_facts(receipt), partition_key=str(day))
         yield dg.MaterializeResult()
 
