@@ -67,14 +67,15 @@ def measure(job: ScoringJob, days: Collection[date], settings: Settings) -> list
     if job.outcome is None or job.horizon is None or job.entity is None or not days:
         return []
     tables = _Outcomes(job, min(days) + timedelta(days=1), max(days) + job.horizon, settings)
-    found: dict[Receipt, Performance | None] = {}
+    found: list[tuple[Receipt, Performance | None]] = []
     for day, receipt in receipts.delivered(job, settings).items():
         if day in days:
             came = job.outcome(tables, day, settings.zone).collect()
             scores = served(job, day, [job.entity, SCORE], settings).join(came, on=job.entity, how="left")
-            found[receipt] = _performance(job, receipt, scores.with_columns(pl.col(OUTCOME).fill_null(0)), settings)
+            known = scores.with_columns(pl.col(OUTCOME).fill_null(0))
+            found.append((receipt, _performance(job, receipt, known, settings)))
     with remembered(settings) as cursor:
-        for receipt, told in found.items():
+        for receipt, told in found:
             record = None if told is None else Json(told.model_dump(mode="json"))
             cursor.execute(
                 "INSERT INTO watch.performance (job, day, release, delivery, record) VALUES (%s, %s, %s, %s, %s) "
@@ -82,7 +83,7 @@ def measure(job: ScoringJob, days: Collection[date], settings: Settings) -> list
                 "record = excluded.record",
                 (job.name, receipt.day, receipt.release, str(receipt.delivery), record),
             )
-    return [told for told in found.values() if told is not None]
+    return [told for _, told in found if told is not None]
 
 
 def measured(cursor: psycopg2.extensions.cursor, job: str, *, since: date | None = None) -> list[Performance]:
