@@ -21,8 +21,6 @@ from ds_pipelines.evidence import Column, SnapshotManifest, Withheld
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import pseudonyms, tombstones
 from ds_pipelines.extract.treatments import Pseudonym
-from ds_pipelines.scoring import receipt as receipts
-from ds_pipelines.scoring.served import SCORE, served
 from ds_pipelines.snapshots.locks import publishing
 from ds_pipelines.snapshots.store import SnapshotStore
 
@@ -35,8 +33,8 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
     from ds_pipelines.snapshots.parquet import Written
 
-DIGITS = 2
-"""Of a score."""
+SCORE, DIGITS = "score", 2
+"""The column that is rounded, and to how many digits."""
 TREATMENTS = {
     "day": ("keep", "The business day at whose end was scored."),
     SCORE: (f"round to {DIGITS} digits", "An exact score would lead from the pseudonym to the real key."),
@@ -66,12 +64,15 @@ def publish_scores(job: ScoringJob, days: Sequence[date], settings: Settings) ->
         NothingServedError: a day is not delivered.
         MissingSecretError, PolicyError, DiskFullError, DatabaseUnreachableError.
     """
+    from ds_pipelines.scoring.receipt import find
+    from ds_pipelines.scoring.served import served
+
     policy = policies.load(settings.policies / policies.SHOP)
     domain, made_by = _domain(job, policy), pseudonyms.load(settings)
     store, manifests = SnapshotStore(settings.snapshots), []
     with store.stage() as stage:
         for day in days:
-            receipt = receipts.find(job, day, settings)
+            receipt = find(job, day, settings)
             if receipt is None:
                 raise NothingServedError(job.name, day)
             read_at = datetime.now(UTC)
