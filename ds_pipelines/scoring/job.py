@@ -82,6 +82,11 @@ class ScoringJob:
     """Until when consumers shall have it."""
     first: date | None = None
     """The first day that is delivered; None: the first that ever was."""
+    outcome: Compute | None = None
+    """What came true of what the model predicts as of a day: `entity` and `outcome`, a number, from tables that reach
+    `horizon` beyond the day; who is missing has 0. None where there is no model."""
+    horizon: timedelta | None = None
+    """How long after the day the outcome is known."""
 
     @property
     def kind(self) -> Literal["model", "computation"]:

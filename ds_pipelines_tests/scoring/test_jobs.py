@@ -112,14 +112,12 @@ def test_top_sellers_are_the_same_from_more_days_than_needed(day: date, settings
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_features_of_all_customers_equal_independent_sql(day: date, settings: Settings) -> None:
-    seen: list[pl.DataFrame] = []
-    model = model_by_recency()
-    watched = Model(model.card, lambda numbers: seen.append(pl.DataFrame(numbers)) or model._probabilities(numbers))
-    found = score.score_day(REPURCHASE, day, settings, release="r", model=watched).frame
+    with score.score_day(REPURCHASE, day, settings, release="r", model=model_by_recency()) as scored:
+        found, features = scored.frame, pl.read_parquet(scored.features).sort("customer_id")
     expected = np.array(ask(settings, FEATURES_SQL.format(day=day)), dtype=float)
     assert found["customer_id"].to_list() == expected[:, 0].tolist()
-    assert tuple(feature.name for feature in model.card.features) == FEATURES[1:]
-    assert np.array_equal(seen[0].to_numpy(), expected[:, 1:])
+    assert tuple(features.columns) == FEATURES
+    assert np.array_equal(features.to_numpy(), expected)
 
 
 def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> None:
@@ -168,10 +166,3 @@ def test_the_latest_scores_grow_with_the_decile_and_equal_scores_share_one(setti
     assert set(frame["decile"]) <= set(range(1, 11))
     assert frame["decile"].max() == 10
     assert frame.group_by("score").agg(pl.col("decile").n_unique())["decile"].max() == 1
-
-
-def test_deciles_of_distinct_scores_are_equally_large() -> None:
-    features = pl.DataFrame({"customer_id": range(1, 41), "recency_days": range(40)})
-    card = model_by_recency().card.model_copy(update={"features": (Feature(name="recency_days", dtype="Int64"),)})
-    scored = score.scored(features, "customer_id", Model(card, lambda numbers: numbers[:, 0] / 40))
-    assert scored["decile"].to_list() == [1 + at // 4 for at in range(40)]
