@@ -4,11 +4,11 @@ What belongs here: the assets, and a receipt's facts as metadata. What does not:
 """
 
 from collections.abc import Iterator
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ds_pipelines.production.working import working
 from ds_pipelines.scoring.job import ScoringJob
 from ds_pipelines.settings import load_settings
 
@@ -34,17 +34,31 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
     )
     def delivered(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         from ds_pipelines.release.registry import champion
-        from ds_pipelines.scoring.deliver import deliver
+        from ds_pipelines.scoring.deliver import begin, deliver
         from ds_pipelines.scoring.score import score_day
+        from ds_pipelines.scoring.sources import noted
 
         settings = load_settings()
-        released = champion(job, settings)
-        model = released.model()
-        for key in context.partition_keys:
-            day = date.fromisoformat(key)
-            scored = score_day(job, day, settings, release=released.digest, model=model)
-            receipt = deliver(scored.frame, job, day, release=released.digest, inputs=scored.inputs, settings=settings)
-            context.add_asset_metadata(_facts(receipt), partition_key=key)
+        with working(context, job, settings) as work:
+            released = champion(job, settings)
+            model = released.model()
+            for day, source in work.days():
+                began = begin(settings)
+                with (
+                    work.day(day),
+                    score_day(released.job, day, settings, release=released.digest, model=model) as scored,
+                ):
+                    inputs = noted(scored.inputs, source)
+                    receipt = deliver(
+                        scored.batches(),
+                        released.job,
+                        day,
+                        release=released.digest,
+                        inputs=inputs,
+                        settings=settings,
+                        began=began,
+                    )
+                    context.add_asset_metadata(_facts(receipt), partition_key=str(day))
         yield dg.MaterializeResult()
 
     return delivered
