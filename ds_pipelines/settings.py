@@ -96,6 +96,12 @@ class Settings(BaseSettings):
     gateway_owner_url: SecretStr | None = Field(
         None, description="The gateway's database, as its owner makes its tables and manages tokens."
     )
+    ledger_url: SecretStr | None = Field(
+        None, description="The ledger of releases, as those who propose, approve and deploy add to it."
+    )
+    ledger_owner_url: SecretStr | None = Field(
+        None, description="The ledger of releases, as its owner makes its table."
+    )
 
     pace_chunk: timedelta = Field(
         timedelta(seconds=0.25), description="How long the database shall work for a chunk (ISO 8601, as PT0.25S)."
@@ -180,6 +186,11 @@ class Settings(BaseSettings):
     )
 
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
+    release_token: Path | None = Field(
+        None,
+        description="File with the token by which you propose, approve or deploy releases; unset: release.token among "
+        "the home's secrets.",
+    )
     releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
     experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")
     pins: Path | None = Field(
@@ -213,7 +224,9 @@ class Settings(BaseSettings):
             raise SettingsError(f"DS_{name.upper()}", "it in the environment: exploration reads settings.toml, too")
         return init_settings, env_settings, chosen
 
-    @field_validator("home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key")
+    @field_validator(
+        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "release_token"
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -312,6 +325,11 @@ class Settings(BaseSettings):
     def artifacts(self) -> Path:
         """MLflow's artifacts in development."""
         return self.home / "artifacts"
+
+    @property
+    def ledger_head(self) -> Path:
+        """File that witnesses the newest entry of the ledger of releases, outside its database."""
+        return self.home / "ledger.head"
 
     @property
     def registry_artifacts(self) -> Path:

@@ -88,3 +88,32 @@ class NoChampionError(DsPipelinesError):
             f"No release of {name!r} is in use: expected one in production's registry. "
             "Import a manifest of production/releases, or propose a run first."
         )
+
+
+class LedgerBrokenError(DsPipelinesError):
+    """The ledger of releases is not what was written into it."""
+
+    def __init__(self, number: int, expected: str) -> None:
+        super().__init__(
+            f"The ledger of releases is broken at entry {number}: expected {expected}. Nothing is released until it is "
+            "clear who changed it: compare it with a backup, and restore the database from one that is whole."
+        )
+
+
+class LedgerRefusedError(DsPipelinesError):
+    """The database does not take an entry into the ledger of releases."""
+
+    def __init__(self, action: str, reason: str, expected: str) -> None:
+        super().__init__(
+            f"The ledger of releases did not take an entry of what was {action}: {reason}. Expected {expected}."
+        )
+
+
+class NotWaivableError(DsPipelinesError):
+    """Somebody wants to set aside what nobody can."""
+
+    def __init__(self, gate: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{gate!r} cannot be waived: expected one of {', '.join(known)}. What proves that a release is what it "
+            "says is never waived: mend it, and propose anew."
+        )

@@ -25,7 +25,7 @@ from ds_pipelines.errors import NoChampionError, ReleaseRefusedError
 from ds_pipelines.evidence import RunInput
 from ds_pipelines.release import faithful
 from ds_pipelines.release import manifest as manifests
-from ds_pipelines.release.manifest import INPUTS, PREDICTIONS, VERDICT, code_of, contract_of
+from ds_pipelines.release.manifest import EVIDENCE, INPUTS, PREDICTIONS, code_of, contract_of
 from ds_pipelines.scoring import model as models
 from ds_pipelines.settings import quiet_libraries
 from ds_pipelines.snapshots.ledger import Ledger
@@ -177,11 +177,12 @@ def _require_job(manifest: ReleaseManifest, job: ScoringJob) -> None:
         raise ReleaseRefusedError(job.name, "its manifest", "a model, or none, as the job needs")
     if manifest.model is None:
         return
-    if manifest.evidence is None or manifest.evidence.answer != "signal":
+    waived = any(waiver.gate == "verdict" for waiver in manifest.waivers)
+    if manifest.evidence is None or (manifest.evidence.answer != "signal" and not waived):
         answer = manifest.evidence.answer if manifest.evidence else "none"
         raise ReleaseRefusedError(job.name, "its verdict", f"signal, not {answer}")
     form = manifest.model.format
-    if strange := manifest.files.keys() - {f"model/{models.MODEL_FILE[form]}", VERDICT, PREDICTIONS, INPUTS}:
+    if strange := manifest.files.keys() - {f"model/{models.MODEL_FILE[form]}", *EVIDENCE, f"code/{manifest.code.file}"}:
         raise ReleaseRefusedError(job.name, min(strange), f"only the file of a {form} model, and evidence")
 
 
