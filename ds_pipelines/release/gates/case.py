@@ -17,6 +17,7 @@ from ds_pipelines.release.registry import in_use
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ds_pipelines.release.gates.confined import Answer
     from ds_pipelines.release.gates.reading import Tables
     from ds_pipelines.release.gates.trial import Trial
     from ds_pipelines.release.manifest import ReleaseManifest
@@ -69,6 +70,13 @@ class Case:
         from ds_pipelines.release.gates.trial import hold
 
         return hold(self)
+
+    @cached_property
+    def judged(self) -> Answer:
+        """What the model says of held-out rows and of past days, asked once."""
+        from ds_pipelines.release.gates.judgement import ask
+
+        return ask(self)
 
 
 def open_case(job: ScoringJob, settings: Settings, work: Path) -> Case:
