@@ -81,10 +81,14 @@ IN_ACCEPTANCE: Mapping[Role, Access] = {
 OWNERS: Mapping[ClusterName, Mapping[str, str]] = {
     "production": {"shop": "owner", "serving": "scoring", "serving_acceptance": "acceptance"},
     "platform": {
-        "dagster": "dagster", "dagster_acceptance": "dagster", "mlflow": "mlflow", "registry": "registry",
-        "gateway": "gateway_owner", "ledger": "ledger_owner",
+        "dagster": "dagster",
+        "dagster_acceptance": "dagster",
+        "mlflow": "mlflow",
+        "registry": "registry",
+        "gateway": "gateway_owner",
+        "ledger": "ledger_owner",
     },
-}  # fmt: skip
+}
 """Who owns each database of a cluster, and with it its schema."""
 
 GRANTS: Mapping[ClusterName, str] = {

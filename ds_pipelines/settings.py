@@ -327,6 +327,16 @@ class Settings(BaseSettings):
         return self.home / "artifacts"
 
     @property
+    def release_key(self) -> Path:
+        """File with the private key by which releases are signed when they are deployed."""
+        return self.secrets / "release.key"
+
+    @property
+    def release_public_key(self) -> Path:
+        """File with its public half, by which production verifies what it uses."""
+        return self.secrets / "release.pub"
+
+    @property
     def ledger_head(self) -> Path:
         """File that witnesses the newest entry of the ledger of releases, outside its database."""
         return self.home / "ledger.head"

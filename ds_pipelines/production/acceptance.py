@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ds_pipelines.evidence import Acceptance, GateResult
 
 JOB = "acceptance"
-ACTOR = "ds_pipelines/actor"
-"""The tag of a run that says by whose token it was asked for; `user` is who launched it in Dagster's pages."""
+ACTOR, MANIFEST = "ds_pipelines/actor", "ds_pipelines/manifest"
+"""The tags of a run that say by whose token it was asked for, and which release is meant if not the newest; `user` is
+who launched it in Dagster's pages."""
 
 
 def definitions(settings: Settings, jobs: Mapping[str, ScoringJob] = JOBS) -> dg.Definitions:
@@ -59,7 +60,7 @@ def _examined(job: ScoringJob, settings: Settings) -> dg.AssetsDefinition:
         from ds_pipelines.release.gates.every import hearing
 
         by = context.run_tags.get(ACTOR) or context.run_tags.get("user") or "acceptance"
-        with hearing(job, settings, by=by) as heard:
+        with hearing(job, settings, by=by, wanted=context.run_tags.get(MANIFEST)) as heard:
             yield from map(_check, heard.results())
         yield from map(_not_asked, GATES.keys() - {result.gate for result in heard.answers})
         heard.require_accepted()

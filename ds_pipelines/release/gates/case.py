@@ -79,15 +79,15 @@ class Case:
         return ask(self)
 
 
-def open_case(job: ScoringJob, settings: Settings, work: Path) -> Case:
-    """The newest release that was offered of a job.
+def open_case(job: ScoringJob, settings: Settings, work: Path, wanted: str | None = None) -> Case:
+    """The release that somebody named, or the newest that was offered of a job.
 
     Raises:
         NothingProposedError: none was.
         ManifestError: its manifest was edited, or is none.
         DatabaseUnreachableError: the registry does not answer.
     """
-    manifest = manifests.load(manifests.newest(job.name, settings.releases))
+    manifest = manifests.load(manifests.find(wanted or job.name, settings.releases))
     offered = Offered(manifest, settings.registry_artifacts / "offered" / manifest.digest)
     used = in_use(job.name, settings)
     champion = None if used is None or used[0].digest == manifest.digest else Offered(*used)

@@ -116,13 +116,14 @@ class Hearing:
 
 
 @contextmanager
-def hearing(job: ScoringJob, settings: Settings, *, by: str) -> Iterator[Hearing]:
-    """Brings the newest release that was offered of a job before the gates.
+def hearing(job: ScoringJob, settings: Settings, *, by: str, wanted: str | None = None) -> Iterator[Hearing]:
+    """Brings a release before the gates.
 
     Args:
         job: As production has it.
         settings: Of acceptance.
         by: Who asked, for the ledger.
+        wanted: The name of a manifest; None: the newest that was offered of the job.
 
     Raises:
         NothingProposedError, ManifestError: there is no release to look at.
@@ -132,7 +133,7 @@ def hearing(job: ScoringJob, settings: Settings, *, by: str) -> Iterator[Hearing
     Ledger(settings).verify()
     settings.acceptance.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=settings.acceptance, prefix="case-") as work:
-        yield Hearing(open_case(job, settings, Path(work)), by)
+        yield Hearing(open_case(job, settings, Path(work), wanted), by)
 
 
 def accept(job: ScoringJob, settings: Settings, *, by: str) -> Acceptance:
