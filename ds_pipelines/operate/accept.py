@@ -6,7 +6,6 @@ What belongs here: that instance and that run. What does not: the gates (`releas
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors import NotExaminedError
@@ -15,11 +14,8 @@ from ds_pipelines.operate.services import prepare_instance
 from ds_pipelines.release.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import dagster as dg
 
-    from ds_pipelines.evidence import GateResult
     from ds_pipelines.release.manifest import ReleaseManifest
     from ds_pipelines.scoring.job import ScoringJob
     from ds_pipelines.settings import Settings
@@ -28,14 +24,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The pages of acceptance have the whole log; the command prints what each gate says."""
 
 
-def accept(
-    manifest: ReleaseManifest,
-    job: ScoringJob,
-    settings: Settings,
-    *,
-    by: str,
-    on_result: Callable[[GateResult], None] | None = None,
-) -> Acceptance:
+def accept(manifest: ReleaseManifest, job: ScoringJob, settings: Settings, *, by: str) -> Acceptance:
     """Takes a release through the gates; the ledger and the pages of acceptance keep what they say.
 
     Args:
@@ -43,7 +32,6 @@ def accept(
         job: Production's job of that name.
         settings: Of whatever environment.
         by: Who asks, by token.
-        on_result: Called with each gate's answer.
 
     Raises:
         NotExaminedError: the gates could not be asked; the release is neither accepted nor refused.
@@ -64,9 +52,6 @@ def accept(
     found = _last(manifest, settings)
     if found is None or (before is not None and found.at == before.at):
         raise NotExaminedError(job.name, _reason(result))
-    if on_result is not None:
-        for each in found.gates:
-            on_result(each)
     return found
 
 
@@ -90,9 +75,7 @@ def _last(manifest: ReleaseManifest, settings: Settings) -> Acceptance | None:
 def _reason(result: dg.ExecuteInProcessResult) -> str:
     """Why the run failed, in the words of its error."""
     for event in result.all_events:
-        if event.is_step_failure:
-            with suppress(AttributeError):
-                failure = event.step_failure_data.error
-                cause = failure.cause or failure  # type: ignore[union-attr]
-                return str(cause.message).partition(": ")[2].strip().splitlines()[0]
-    return "see its log"
+        failure = event.step_failure_data.error if event.is_step_failure else None
+        if failure is not None:
+            return (failure.cause or failure).message.partition(": ")[2].strip().splitlines()[0]
+    return "see its log."
