@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ds_pipelines import cli_review, cli_run, cli_table
+from ds_pipelines import cli_accept, cli_review, cli_run, cli_table
 from ds_pipelines.cli_experiments import experiments, reproduce
 from ds_pipelines.cli_extract import extract
 from ds_pipelines.cli_policy import policy
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(release, name="release")
+release.command("accept")(cli_accept.accept)
 app.command("run")(cli_run.run)
 experiments.command("replay")(cli_run.replay)
 app.command("reproduce")(reproduce)
@@ -60,14 +61,20 @@ def demo(transactions: Transactions = None, customers: Customers = 20_000, seed:
 
 
 @app.command()
-def up() -> None:
-    """Serve Dagster, MLflow and the gateway until Ctrl-C.
+def up(
+    environment: Annotated[
+        str | None, typer.Option(help="development, acceptance or production; by default DS_ENVIRONMENT.")
+    ] = None,
+) -> None:
+    """Serve Dagster, MLflow and the gateway until Ctrl-C; of acceptance Dagster alone, beside what runs.
 
-    Example: DS_WEBSERVER_PORT=3100 ds-pipelines up
+    Example: DS_WEBSERVER_PORT=3200 ds-pipelines up ; ds-pipelines up --environment acceptance
     """
     from ds_pipelines.operate.up import up as serve_all
 
-    serve_all(load_settings(), tell=typer.echo)
+    beside = environment == "acceptance"
+    settings = load_settings() if environment is None or beside else load_settings(environment=environment)
+    serve_all(settings.in_acceptance() if beside else settings, tell=typer.echo)
 
 
 @app.command()

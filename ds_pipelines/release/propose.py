@@ -94,7 +94,7 @@ def propose(
         offer = Path(folder) / "offer"
         _write(offer / "model" / file, run.read(f"{card.artifact}/{file}", f"the model's file {file}"))
         verified(released, offer / "model")
-        _write(offer / VERDICT, verdict.model_dump_json(indent=1).encode())
+        _write(offer / VERDICT, run.read(VERDICT, "a verdict"))  # the very bytes that were reviewed
         _write(offer / PREDICTIONS, run.read(card.predictions, "held-out predictions"))
         inputs = sorted(ran.inputs, key=lambda each: (each.table, each.day))
         _write(offer / INPUTS, TypeAdapter(list[RunInput]).dump_json(inputs))
