@@ -44,16 +44,16 @@ daily_scoring = dg.define_asset_job(
     description="Scores a day with the champions and delivers the result to the serving tables.",
     tags={"dagster/max_runtime": "7200"},
 )
-import_releases = dg.define_asset_job(
-    "import_releases",
+verify_champions = dg.define_asset_job(
+    "verify_champions",
     selection=dg.AssetSelection.assets(*CHAMPIONS),
-    description="Takes the newest release of every scoring job into production, by its hash.",
+    description="Shows the champion of every scoring job, verified against its signature and the ledger.",
     tags={"dagster/max_runtime": "3600"},
 )
 
 defs = dg.Definitions(
     assets=[*shop_tables(POLICY), *EXTRACTS, *CHAMPIONS, *SERVING],
-    jobs=[daily_extract, daily_scoring, import_releases],
+    jobs=[daily_extract, daily_scoring, verify_champions],
     asset_checks=[in_time(job) for job in JOBS.values()],
     schedules=[daily_at_five(daily_extract, SETTINGS)],
     sensors=[
