@@ -15,6 +15,7 @@ from ds_pipelines.errors.engines import *  # noqa: F403 — every class of the m
 from ds_pipelines.errors.experiments import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.extract import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.gateway import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.gates import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.lab import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.platform import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.policy import *  # noqa: F403 — every class of the module is meant
