@@ -7,6 +7,7 @@ Sources, strongest first: variables `DS_…`, `<home>/settings.toml` (what was c
 sample's days), the defaults below.
 """
 
+import json
 import os
 import re
 import sys
@@ -144,6 +145,39 @@ class Settings(BaseSettings):
     reconcile_days: int = Field(
         3, description="How many days before the newest are read again each day, for late changes and deletions.", ge=0
     )
+    rescore_days: int = Field(
+        7, description="How many of a scoring job's newest days are scored again if their source has changed.", ge=1
+    )
+    days_a_tick: int = Field(
+        31, description="How many missing days of a scoring job are asked for at a time, at most.", ge=1
+    )
+    days_interval: timedelta = Field(
+        timedelta(seconds=30), description="How often delivered days are compared with those expected (ISO 8601)."
+    )
+    days_pause: timedelta = Field(
+        timedelta(minutes=1),
+        description="How long after a crash a day is tried again (ISO 8601); doubled each time, up to sixty times as long.",
+    )
+    source_interval: timedelta = Field(
+        timedelta(hours=1),
+        description="How often the source of delivered and of refused days is looked at for changes (ISO 8601).",
+    )
+
+    scoring_folder: Path | None = Field(
+        None,
+        description="Where a day's tables, features and scores lie while it is scored; unset: in the home. With Ray on "
+        "several machines, a folder that all of them see.",
+    )
+    engines: dict[str, Literal["local", "ray"]] = Field(
+        default_factory=dict, description='Engines of scoring jobs other than local, as {"repurchase": "ray"}.'
+    )
+    ray_address: str | None = Field(
+        None, description="Ray cluster for the engine ray, as host:6379; unset: workers on this machine."
+    )
+
+    superseded_days: int = Field(
+        30, description="How many days delivered rows are kept after others replaced them, to be restored.", ge=1
+    )
 
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
@@ -225,7 +259,14 @@ class Settings(BaseSettings):
         return init_settings, env_settings, chosen
 
     @field_validator(
-        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "release_token"
+        "home",
+        "policies",
+        "releases",
+        "experiments",
+        "gateway_certificate",
+        "gateway_key",
+        "scoring_folder",
+        "release_token",
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -300,6 +341,11 @@ class Settings(BaseSettings):
     def snapshots(self) -> Path:
         """Store of published extracts, on the production side."""
         return self.home / "snapshots"
+
+    @property
+    def scoring(self) -> Path:
+        """Folder of the days that are being scored; what is in it has real keys."""
+        return self.scoring_folder or self.home / "scoring"
 
     @property
     def spool(self) -> Path:
@@ -406,7 +452,8 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """The variables that give a child process these settings; database URLs of the user are left out."""
         plain = self.model_dump(mode="json", exclude_none=True, exclude=set(DATABASE_SETTINGS))
-        return {f"DS_{name.upper()}": str(value) for name, value in plain.items()}
+        written = {name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in plain.items()}
+        return {f"DS_{name.upper()}": value for name, value in written.items()}
 
 
 DATABASE_SETTINGS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)

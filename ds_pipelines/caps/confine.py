@@ -46,8 +46,6 @@ class Walls:
     """What a run may reach."""
 
     readable: tuple[str, ...]
-    listed: tuple[str, ...]
-    """Folders of which the names are told, and no file: Python finds a package by listing the folder that holds it."""
     writable: tuple[str, ...]
     hidden: tuple[str, ...]
     """Folders of which only what is listed above is seen, where namespaces are possible."""
@@ -163,7 +161,6 @@ def _restrict(walls: Walls, version: int, *, own_shared_memory: bool) -> None:
     own = (SHARED_MEMORY,) if own_shared_memory else ()
     for paths, rights in (
         ((*SYSTEM, *walls.readable), read),
-        (walls.listed, handled & kernel.READ_DIR),
         (DEVICES, handled & (kernel.READ_FILE | kernel.WRITE_FILE | 1 << 15)),
         ((*walls.writable, walls.scratch, *own), write),
     ):
@@ -199,6 +196,6 @@ def namespaces_possible() -> bool:
     if pid == 0:
         fine = False
         with suppress(OSError):
-            fine = take_namespaces(Walls((), (), (), (), (), "/", 1 << 20))
+            fine = take_namespaces(Walls((), (), (), (), "/", 1 << 20))
         os._exit(0 if fine else 1)
     return os.waitpid(pid, 0)[1] == 0

@@ -28,7 +28,6 @@ from ds_pipelines.lab.layout import LOOKS, Layout
 from ds_pipelines.lab.own_environment import interpreter
 from ds_pipelines.lab.private import is_secret_file
 from ds_pipelines.lab.record import draft
-from ds_pipelines.settings import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -264,7 +263,7 @@ def _threads(threads: Mapping[str, int], processors: int) -> dict[str, str]:
 
 def _programs(python: Path) -> list[Path]:
     own = python.parent.parent
-    return [*{Path(each).resolve() for each in (sys.prefix, sys.base_prefix, sys.executable)}, own, PROJECT]
+    return [*{Path(each).resolve() for each in (sys.prefix, sys.base_prefix, sys.executable)}, own]
 
 
 def _secrets(settings: Settings) -> list[Path]:

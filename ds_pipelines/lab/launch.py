@@ -158,7 +158,6 @@ def _walls(
             *(kept for path in listed if path not in inside for kept in allowed_apart_from(path, [home])),
             *(kept for path in allowed for kept in allowed_apart_from(path, [secrets])),
         ],
-        "listed": [str(PROJECT)],  # the home may be inside of it, so that it is not readable as a whole
         "writable": [str(path.absolute()) for path in (settings.cache, *writable)],
         "hidden": [str(Path.home()), home],
         "ports": [*ports, *settings.experiment_ports, *_ports_of(settings)],

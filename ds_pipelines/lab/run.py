@@ -34,7 +34,7 @@ from ds_pipelines.lab.layout import LOOKS, Layout
 from ds_pipelines.lab.record import Completed, complete, draft, open_run
 from ds_pipelines.lab.scripts import Script, find
 from ds_pipelines.lab.seeds import UNSEEDED
-from ds_pipelines.settings import PROJECT, Settings, load_settings, quiet_libraries
+from ds_pipelines.settings import Settings, load_settings, quiet_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -279,11 +279,11 @@ def _facts(ended: Ended) -> dict[str, Any]:
 
 
 def _readable(layout: Layout, task: Mapping[str, Any], settings: Settings) -> list[Path]:
-    """What an experiment needs: Python, the project, its own code and its neighbours, the gateway's token."""
+    """What an experiment needs: Python, its own code and its neighbours, the gateway's token."""
     python = {Path(each).resolve() for each in (sys.prefix, sys.base_prefix, sys.executable)}
     own = [Path(base) for base in task["bases"]]
     return [
-        *python, PROJECT, *own, Path(task["script"]).parent, layout.folder, settings.cache, settings.gateway_token,
+        *python, *own, Path(task["script"]).parent, layout.folder, settings.cache, settings.gateway_token,
         settings.home / "settings.toml",
     ]  # fmt: skip
 

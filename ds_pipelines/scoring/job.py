@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -80,6 +80,14 @@ class ScoringJob:
     """The column that names what a model scores; None for a computation, which needs no model."""
     history: timedelta | None = None
     """How much of the tables by day is read, ending with the day; None: all of it until then."""
+    due: time = time(5)
+    """When a day is scored, by the business's clock on the next one."""
+    deadline: time = time(8)
+    """Until when consumers shall have it."""
+    first: date | None = None
+    """The first day that is delivered; None: the first that ever was."""
+    population: Compute | None = None
+    """How many rows there are to be, counted otherwise than by `compute`: a single number. None: nobody knows."""
     outcome: Compute | None = None
     """What came true of what the model predicts as of a day: `entity` and `outcome`, a number, from tables that reach
     `horizon` beyond the day; who is missing has 0. None where there is no model."""

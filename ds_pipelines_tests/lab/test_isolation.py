@@ -74,7 +74,7 @@ class Place:
         folder.mkdir(parents=True)
         task = {
             "told": self.told, "command": command, "folder": str(folder), "without": without,
-            "readable": [str(PROJECT), str(self.settings.home)],
+            "readable": [str(BREAK_OUT), str(self.settings.home)],
         }  # fmt: skip
         variables = scrubbed_environment(**self.settings.as_environment(), DS_EXTRACT_URL=f"postgresql://x:{MARK}@h/d")
         subprocess.run([sys.executable, "-c", WORKER, json.dumps(task)], env=variables, check=False, timeout=100)
@@ -156,3 +156,14 @@ def test_an_extract_is_read_through_the_gateway(place: Place) -> None:
     code = "from ds_pipelines import lab; print('ROWS', lab.table('orders').collect().height)"
     output = place.run(["-c", code])
     assert f"ROWS {sum(frame.height for frame in ORDERS.values())}\n" in output
+
+
+@needs_landlock
+def test_a_home_inside_the_project_closes_the_project_and_leaves_the_package(place: Place) -> None:
+    """The default home is such a one: the folder that holds both is not listed, yet the package is imported."""
+    with tempfile.TemporaryDirectory(dir=PROJECT, prefix=".ds-") as home:
+        inside = Place(place.settings.model_copy(update={"home": Path(home)}), place.told)
+        code = f"import os; from ds_pipelines import lab; print(lab.__name__, flush=True); os.listdir({str(PROJECT)!r})"
+        output = inside.run(["-c", code])
+    assert output.startswith("ds_pipelines.lab\n")
+    assert "PermissionError" in output

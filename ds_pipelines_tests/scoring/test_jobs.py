@@ -16,7 +16,7 @@ from ds_pipelines.evidence import Feature, ModelCard
 from ds_pipelines.extract import production
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.scoring import score
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.model import Model
 
 if TYPE_CHECKING:
@@ -112,20 +112,19 @@ def test_top_sellers_are_the_same_from_more_days_than_needed(day: date, settings
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_features_of_all_customers_equal_independent_sql(day: date, settings: Settings) -> None:
-    seen: list[pl.DataFrame] = []
-    model = model_by_recency()
-    watched = Model(model.card, lambda numbers: seen.append(pl.DataFrame(numbers)) or model._probabilities(numbers))
-    found = score.score_day(REPURCHASE, day, settings, release="r", model=watched).frame
+    with score.score_day(REPURCHASE, day, settings, release="r", model=model_by_recency()) as scored:
+        found, features = scored.frame, pl.read_parquet(scored.features).sort("customer_id")
     expected = np.array(ask(settings, FEATURES_SQL.format(day=day)), dtype=float)
     assert found["customer_id"].to_list() == expected[:, 0].tolist()
-    assert tuple(feature.name for feature in model.card.features) == FEATURES[1:]
-    assert np.array_equal(seen[0].to_numpy(), expected[:, 1:])
+    assert tuple(features.columns) == FEATURES
+    assert np.array_equal(features.to_numpy(), expected)
 
 
 def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> None:
     day = DAYS[3]
     scored = score.score_day(REPURCHASE, day, settings, release="r" * 64, model=model_by_recency())
-    receipt = deliver(scored.frame, REPURCHASE, day, release="r" * 64, inputs=scored.inputs, settings=settings)
+    facts = {"release": "r" * 64, "inputs": scored.inputs, "began": begin(settings)}
+    receipt = deliver(scored.frame, REPURCHASE, day, settings=settings, **facts)
     ((customers,),) = ask(
         settings,
         "SELECT count(DISTINCT customer_id) FROM orders WHERE kind = 'sale' "
@@ -138,8 +137,9 @@ def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> 
 
 def test_rows_of_another_release_are_not_delivered(settings: Settings) -> None:
     scored = score.score_day(REPURCHASE, DAYS[3], settings, release="a" * 64, model=model_by_recency())
+    facts = {"release": "b" * 64, "inputs": scored.inputs, "began": begin(settings)}
     with pytest.raises(ContractBrokenError, match=r"release \(the release in use\)"):
-        deliver(scored.frame, REPURCHASE, DAYS[3], release="b" * 64, inputs=scored.inputs, settings=settings)
+        deliver(scored.frame, REPURCHASE, DAYS[3], settings=settings, **facts)
 
 
 def test_a_receipt_tells_what_was_read(settings: Settings) -> None:
@@ -166,10 +166,3 @@ def test_the_latest_scores_grow_with_the_decile_and_equal_scores_share_one(setti
     assert set(frame["decile"]) <= set(range(1, 11))
     assert frame["decile"].max() == 10
     assert frame.group_by("score").agg(pl.col("decile").n_unique())["decile"].max() == 1
-
-
-def test_deciles_of_distinct_scores_are_equally_large() -> None:
-    features = pl.DataFrame({"customer_id": range(1, 41), "recency_days": range(40)})
-    card = model_by_recency().card.model_copy(update={"features": (Feature(name="recency_days", dtype="Int64"),)})
-    scored = score.scored(features, "customer_id", Model(card, lambda numbers: numbers[:, 0] / 40))
-    assert scored["decile"].to_list() == [1 + at // 4 for at in range(40)]
