@@ -259,9 +259,15 @@ class Settings(BaseSettings):
         return init_settings, env_settings, chosen
 
     @field_validator(
-        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "release_token",
+        "home",
+        "policies",
+        "releases",
+        "experiments",
+        "gateway_certificate",
+        "gateway_key",
         "scoring_folder",
-    )  # fmt: skip
+        "release_token",
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
