@@ -241,7 +241,10 @@ def _score(story: Story, settings: Settings, instance: dg.DagsterInstance) -> No
         story.lines.append(
             ("  repurchase", f"{customers:,} customers scored, {mean} on average", "latest_repurchase_scores", 0)
         )
-        cursor.execute("SELECT category, product FROM latest_top_sellers WHERE rank = 1 ORDER BY revenue DESC LIMIT 3")
+        cursor.execute(
+            "SELECT category, product FROM latest_top_sellers WHERE segment = 'all' AND rank = 1 "
+            "ORDER BY revenue DESC LIMIT 3"
+        )
         best = "; ".join(f"{category}: {product}" for category, product in cursor.fetchall())
         story.lines.append(("  top sellers", best, "latest_top_sellers", 0))
 
