@@ -262,9 +262,15 @@ class Settings(BaseSettings):
         return init_settings, env_settings, chosen
 
     @field_validator(
-        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "release_token",
+        "home",
+        "policies",
+        "releases",
+        "experiments",
+        "gateway_certificate",
+        "gateway_key",
         "scoring_folder",
-    )  # fmt: skip
+        "release_token",
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -398,6 +404,11 @@ class Settings(BaseSettings):
     def registry_artifacts(self) -> Path:
         """Files of the models that production's registry holds, and of the releases offered to it."""
         return self.home / "registry"
+
+    @property
+    def running(self) -> Path:
+        """Folder of the lock, the logs and the process numbers of what `up` serves: acceptance has its own."""
+        return self.acceptance if self.environment == "acceptance" else self.home
 
     @property
     def acceptance(self) -> Path:
