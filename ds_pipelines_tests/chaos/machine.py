@@ -5,6 +5,8 @@ It plays the part of the supervisor: what was killed is started again, and nothi
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import psutil
 import psycopg2
 import yaml
@@ -24,7 +27,7 @@ from ds_pipelines.operate.sampling import Sample, load_sample
 from ds_pipelines.operate.services import SERVICES, prepare_instance
 from ds_pipelines.production.days import expected
 from ds_pipelines.production.jobs import JOBS
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.receipt import delivered
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines.settings import environment, load_settings
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
 
 JOB = JOBS["top_sellers"]
+ORDER = ", ".join(f'{name} COLLATE "C"' if JOB.schema[name] == pl.String() else name for name in JOB.key)
 CUSTOMERS = 60
 CLUSTERS: tuple[postgres.ClusterName, ...] = ("production", "platform")
 MEBIBYTES = 1_500
@@ -178,27 +182,26 @@ class Machine:
         elsewhere = self.settings.model_copy(update=serving_database_of_its_own(self.settings))
         found = {}
         for day in self.owed():
+            began = begin(elsewhere)
             with score_day(JOB, day, elsewhere, release=self.release) as scored:
                 receipt = deliver(
-                    scored.frame, JOB, day, release=self.release, inputs=scored.inputs, settings=elsewhere
+                    scored.frame, JOB, day, release=self.release, inputs=scored.inputs, settings=elsewhere, began=began
                 )
             found[day] = (receipt.rows, receipt.checksum)
         return found
 
     def visible(self) -> dict[date, tuple[int, str]]:
         """Rows and checksum of the days that consumers see, as the rows are and as the receipts say: they agree."""
-        from ds_pipelines.scoring.deliver import checksum, hold
-
-        settings, found = self.settings, {}
-        receipts = delivered(JOB, settings)
-        with closing(postgres.connect("serving", settings)) as connection:
-            for day, receipt in receipts.items():
-                with connection, connection.cursor() as cursor:
-                    hold(cursor, JOB, day)
-                    cursor.execute(f"SELECT count(*) FROM {JOB.table} WHERE day = %s", (day,))
-                    [(rows,)] = cursor.fetchall()
-                    assert (rows, checksum(cursor, JOB, day)) == (receipt.rows, receipt.checksum), day
-                    found[day] = (receipt.rows, receipt.checksum)
+        settings = self.settings
+        found = {day: (receipt.rows, receipt.checksum) for day, receipt in delivered(JOB, settings).items()}
+        with closing(postgres.connect("consumer", settings)) as connection, connection, connection.cursor() as cursor:
+            for day, told in found.items():
+                cursor.execute(f"SELECT count(*) FROM {JOB.table} WHERE day = %s", (day,))
+                [(rows,)] = cursor.fetchall()
+                lines = io.StringIO()
+                query = f"COPY (SELECT * FROM {JOB.table} WHERE day = '{day}' ORDER BY {ORDER}) TO STDOUT (FORMAT csv)"
+                cursor.copy_expert(query, lines)
+                assert (rows, hashlib.sha256(lines.getvalue().encode()).hexdigest()) == told, day
         return found
 
     def is_calm(self, undisturbed: dict[date, tuple[int, str]]) -> bool:

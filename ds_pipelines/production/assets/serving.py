@@ -51,7 +51,7 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
             with working(context, job, settings) as work:
                 released = champion(job, settings)
                 model = released.model()
-                for day, source in work.days():
+                for day, source in work.days(released.manifest.budget_memory):
                     began = begin(settings)
                     with (
                         work.day(day),
