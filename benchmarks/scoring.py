@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def prepare(folder: Path, rows: int, models_from: Path | None = None) -> Path:
         _train(folder)
     else:
         for each in models_from.glob("model-*"):
-            (folder / each.name).symlink_to(each)
+            shutil.copytree(each, folder / each.name)
     return folder
 
 

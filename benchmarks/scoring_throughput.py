@@ -1,9 +1,9 @@
-"""What does scoring cost: 5 M customers × 20 features, against a bare loop, MLflow's pyfunc and `psql \\copy`?
+"""What does scoring cost: 5 M customers × 20 features, against a bare loop and MLflow's pyfunc?
 
 The bare loop reads the file by Polars in the same batches, calls NumPy or LightGBM, and keeps customer and score. Ours
-verifies the model and every batch, finds deciles, and gives the rows of the contract in the key's order. pyfunc is given
-the same batches as pandas frames. A side is its best of some runs, alternating; CPU seconds, because wall time is the
-machine's.
+verifies the model and every batch, finds deciles, and gives the rows of the contract in the key's order. pyfunc is
+given the same batches as pandas frames. A side is its best of some runs, alternating; CPU seconds, because wall time is
+the machine's.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import time
-from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.scoring import Kind
-    from ds_pipelines.settings import Settings
 
 MODULE = "benchmarks.scoring_throughput"  # and not __main__, which another process does not have
 DAY, RELEASE = date(2025, 3, 3), "5" * 64
@@ -119,13 +116,6 @@ def measured(folder: Path, warm: Path, times: int) -> dict[str, Took]:
         for side in sides:
             found[side].append(run(MODULE, side, folder, warm))
     return {side: min(took, key=lambda each: each.cpu) for side, took in found.items()}
-
-
-def delivered(folder: Path, settings: Settings) -> tuple[float, float]:
-    """Rows a second by a delivery, and by `psql \\copy` of the same rows into a table of the same columns and key."""
-    from benchmarks.delivery import by_delivery, by_psql
-
-    return by_delivery(scored(folder, "linear"), JOB, DAY, settings), by_psql(scored(folder, "linear"), JOB, settings)
 
 
 def main() -> None:

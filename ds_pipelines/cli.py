@@ -224,8 +224,8 @@ def psql(
     role: Annotated[
         str,
         typer.Argument(
-            help="consumer, serving, extract, scoring, owner, dagster, mlflow, registry, gateway_database or "
-            "gateway_owner"
+            help="consumer, serving, extract, scoring, owner, dagster, mlflow, registry, gateway_database, "
+            "gateway_owner, ledger or ledger_owner"
         ),
     ] = "consumer",
     command: Annotated[str | None, typer.Option("--command", "-c", help="Run this and return.")] = None,

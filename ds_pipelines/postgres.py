@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ClusterName = Literal["production", "platform"]
 Role = Literal[
     "owner", "extract", "scoring", "serving", "consumer", "dagster", "mlflow", "registry", "gateway_database",
-    "gateway_owner",
+    "gateway_owner", "ledger", "ledger_owner",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -66,6 +66,8 @@ ACCESS: Mapping[Role, Access] = {
     "registry": Access("platform", "registry", "registry"),
     "gateway_database": Access("platform", "gateway", "gateway"),
     "gateway_owner": Access("platform", "gateway", "gateway_owner"),
+    "ledger": Access("platform", "ledger", "ledger"),
+    "ledger_owner": Access("platform", "ledger", "ledger_owner"),
 }
 
 IN_ACCEPTANCE: Mapping[Role, Access] = {
@@ -84,6 +86,7 @@ OWNERS: Mapping[ClusterName, Mapping[str, str]] = {
         "mlflow": "mlflow",
         "registry": "registry",
         "gateway": "gateway_owner",
+        "ledger": "ledger_owner",
     },
 }
 """Who owns each database of a cluster, and with it its schema."""
@@ -95,8 +98,11 @@ GRANTS: Mapping[ClusterName, str] = {
         GRANT CONNECT ON DATABASE shop TO extract, scoring, acceptance;
         GRANT CONNECT ON DATABASE serving, serving_acceptance TO consumer;
     """,
-    # The gateway is not the owner of its tables: what it may do to each of them is granted, and nothing more.
-    "platform": "GRANT CONNECT ON DATABASE gateway TO gateway;",
+    # Gateway and ledger are not the owners of their tables: what they may do to each is granted, and nothing more.
+    "platform": """
+        GRANT CONNECT ON DATABASE gateway TO gateway;
+        GRANT CONNECT ON DATABASE ledger TO ledger;
+    """,
 }
 
 NEEDED_MIB = 300

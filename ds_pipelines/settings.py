@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     gateway_owner_url: SecretStr | None = Field(
         None, description="The gateway's database, as its owner makes its tables and manages tokens."
     )
+    ledger_url: SecretStr | None = Field(
+        None, description="The ledger of releases, as those who propose, approve and deploy add to it."
+    )
+    ledger_owner_url: SecretStr | None = Field(
+        None, description="The ledger of releases, as its owner makes its table."
+    )
 
     pace_chunk: timedelta = Field(
         timedelta(seconds=0.25), description="How long the database shall work for a chunk (ISO 8601, as PT0.25S)."
@@ -139,6 +145,23 @@ class Settings(BaseSettings):
     reconcile_days: int = Field(
         3, description="How many days before the newest are read again each day, for late changes and deletions.", ge=0
     )
+    rescore_days: int = Field(
+        7, description="How many of a scoring job's newest days are scored again if their source has changed.", ge=1
+    )
+    days_a_tick: int = Field(
+        31, description="How many missing days of a scoring job are asked for at a time, at most.", ge=1
+    )
+    days_interval: timedelta = Field(
+        timedelta(seconds=30), description="How often delivered days are compared with those expected (ISO 8601)."
+    )
+    days_pause: timedelta = Field(
+        timedelta(minutes=1),
+        description="How long after a crash a day is tried again (ISO 8601); doubled each time, up to sixty times as long.",
+    )
+    source_interval: timedelta = Field(
+        timedelta(hours=1),
+        description="How often the source of delivered and of refused days is looked at for changes (ISO 8601).",
+    )
 
     scoring_folder: Path | None = Field(
         None,
@@ -150,6 +173,10 @@ class Settings(BaseSettings):
     )
     ray_address: str | None = Field(
         None, description="Ray cluster for the engine ray, as host:6379; unset: workers on this machine."
+    )
+
+    superseded_days: int = Field(
+        30, description="How many days delivered rows are kept after others replaced them, to be restored.", ge=1
     )
 
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
@@ -193,6 +220,11 @@ class Settings(BaseSettings):
     )
 
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
+    release_token: Path | None = Field(
+        None,
+        description="File with the token by which you propose, approve or deploy releases; unset: release.token among "
+        "the home's secrets.",
+    )
     releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
     experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")
     pins: Path | None = Field(
@@ -227,7 +259,14 @@ class Settings(BaseSettings):
         return init_settings, env_settings, chosen
 
     @field_validator(
-        "home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key", "scoring_folder"
+        "home",
+        "policies",
+        "releases",
+        "experiments",
+        "gateway_certificate",
+        "gateway_key",
+        "scoring_folder",
+        "release_token",
     )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -334,9 +373,29 @@ class Settings(BaseSettings):
         return self.home / "artifacts"
 
     @property
+    def release_key(self) -> Path:
+        """File with the private key by which releases are signed when they are deployed."""
+        return self.secrets / "release.key"
+
+    @property
+    def release_public_key(self) -> Path:
+        """File with its public half, by which production verifies what it uses."""
+        return self.secrets / "release.pub"
+
+    @property
+    def ledger_head(self) -> Path:
+        """File that witnesses the newest entry of the ledger of releases, outside its database."""
+        return self.home / "ledger.head"
+
+    @property
     def registry_artifacts(self) -> Path:
         """Files of the models that production's registry holds, and of the releases offered to it."""
         return self.home / "registry"
+
+    @property
+    def acceptance(self) -> Path:
+        """Folder of the examinations of acceptance that go on; each is removed at its end."""
+        return self.home / "acceptance"
 
     @property
     def instance(self) -> Path:

@@ -15,6 +15,7 @@ from ds_pipelines.production.assets.serving import serving_asset
 from ds_pipelines.production.assets.shop import shop_tables
 from ds_pipelines.production.days import daily
 from ds_pipelines.production.jobs import JOBS
+from ds_pipelines.production.reconciling import in_time, missing_days
 from ds_pipelines.production.schedules import daily_at_five
 from ds_pipelines.production.sensors import requested_extracts
 from ds_pipelines.settings import load_settings
@@ -34,7 +35,8 @@ daily_extract = dg.define_asset_job(
     "daily_extract",
     selection=dg.AssetSelection.assets(*EXTRACTS),
     description="Publishes the anonymized extract of a day, and of the tables of current state as they are now.",
-    tags={"dagster/max_runtime": "7200"},
+    # A worker that was killed; a proof that failed is not tried again.
+    tags={"dagster/max_runtime": "7200", "dagster/max_retries": "2"},
 )
 daily_scoring = dg.define_asset_job(
     "daily_scoring",
@@ -52,7 +54,11 @@ import_releases = dg.define_asset_job(
 defs = dg.Definitions(
     assets=[*shop_tables(POLICY), *EXTRACTS, *CHAMPIONS, *SERVING],
     jobs=[daily_extract, daily_scoring, import_releases],
-    schedules=[daily_at_five(job, SETTINGS) for job in (daily_extract, daily_scoring)],
-    sensors=[requested_extracts(daily_extract, POLICY)],
+    asset_checks=[in_time(job) for job in JOBS.values()],
+    schedules=[daily_at_five(daily_extract, SETTINGS)],
+    sensors=[
+        requested_extracts(daily_extract, POLICY),
+        *(missing_days(job, daily_scoring, SETTINGS) for job in JOBS.values()),
+    ],
     executor=dg.in_process_executor,
 )

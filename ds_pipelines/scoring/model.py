@@ -179,7 +179,18 @@ def _lightgbm(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
     return booster.predict  # type: ignore[no-any-return]
 
 
-def _skops(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
+def inspected(card: ModelCard, folder: Path) -> None:
+    """Holds a model's file to its card and to the parts on our list, by reading it alone: nothing is loaded.
+
+    Raises:
+        UnsafeModelError: as for `load`.
+    """
+    content = verified(card, folder)
+    if card.format == "skops":
+        _require_parts(card, content)
+
+
+def _require_parts(card: ModelCard, content: bytes) -> None:
     file = MODEL_FILE["skops"]
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -192,12 +203,16 @@ def _skops(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
     unlisted = sorted(f"{kind} as {how}" for how, kind in parts - PARTS)
     if unlisted:
         raise UnsafeModelError(card.name, file, f"only parts on our list, which {unlisted[0]} is not")
+
+
+def _skops(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
+    _require_parts(card, content)
     import skops.io
 
     try:
         estimator = skops.io.loads(content, trusted=[])
     except (KeyError, TypeError, ValueError):
-        raise UnsafeModelError(card.name, file, "a model that skops can read") from None
+        raise UnsafeModelError(card.name, MODEL_FILE["skops"], "a model that skops can read") from None
     if list(getattr(estimator, "classes_", ())) != [0, 1]:
         raise UnfitForModelError(card.name, "its classes", "0 and 1")
     names = getattr(estimator, "feature_names_in_", None)

@@ -26,7 +26,7 @@ from ds_pipelines.production.jobs import JOBS, repurchase
 from ds_pipelines.release import manifest as manifests
 from ds_pipelines.release.propose import propose, propose_computation
 from ds_pipelines.release.registry import champion, import_release
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines_tests.release.conftest import HELD_OUT, Experiment, Runs
 
@@ -101,7 +101,8 @@ def test_the_release_in_use_scores_every_customer_of_a_day(manifest_path: Path, 
     import_release(manifest_path, REPURCHASE, tracked)
     used = champion(REPURCHASE, tracked)
     scored = score_day(REPURCHASE, HELD_OUT, tracked, release=used.digest, model=used.model())
-    receipt = deliver(scored.frame, REPURCHASE, HELD_OUT, release=used.digest, inputs=scored.inputs, settings=tracked)
+    facts = {"release": used.digest, "inputs": scored.inputs, "began": begin(tracked)}
+    receipt = deliver(scored.frame, REPURCHASE, HELD_OUT, settings=tracked, **facts)
     with closing(postgres.connect("scoring", tracked)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(DISTINCT customer_id) FROM orders WHERE kind = 'sale' AND "

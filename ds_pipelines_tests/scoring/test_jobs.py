@@ -18,7 +18,7 @@ from ds_pipelines.evidence import Feature, ModelCard
 from ds_pipelines.extract import production
 from ds_pipelines.production.jobs import JOBS, top_sellers
 from ds_pipelines.scoring import score
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.model import Model
 
 if TYPE_CHECKING:
@@ -115,7 +115,8 @@ def test_features_of_all_customers_equal_independent_sql(day: date, settings: Se
 def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> None:
     day = DAYS[3]
     scored = score.score_day(REPURCHASE, day, settings, release="r" * 64, model=model_by_recency())
-    receipt = deliver(scored.frame, REPURCHASE, day, release="r" * 64, inputs=scored.inputs, settings=settings)
+    facts = {"release": "r" * 64, "inputs": scored.inputs, "began": begin(settings)}
+    receipt = deliver(scored.frame, REPURCHASE, day, settings=settings, **facts)
     ((customers,),) = ask(
         settings,
         "SELECT count(DISTINCT customer_id) FROM orders WHERE kind = 'sale' "
@@ -128,8 +129,9 @@ def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> 
 
 def test_rows_of_another_release_are_not_delivered(settings: Settings) -> None:
     scored = score.score_day(REPURCHASE, DAYS[3], settings, release="a" * 64, model=model_by_recency())
+    facts = {"release": "b" * 64, "inputs": scored.inputs, "began": begin(settings)}
     with pytest.raises(ContractBrokenError, match=r"release \(the release in use\)"):
-        deliver(scored.frame, REPURCHASE, DAYS[3], release="b" * 64, inputs=scored.inputs, settings=settings)
+        deliver(scored.frame, REPURCHASE, DAYS[3], settings=settings, **facts)
 
 
 def test_a_receipt_tells_what_was_read(settings: Settings) -> None:
