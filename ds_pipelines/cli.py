@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ds_pipelines import cli_accept, cli_review, cli_run, cli_table
+from ds_pipelines import cli_accept, cli_review, cli_run, cli_table, cli_watch
 from ds_pipelines.cli_experiments import experiments, reproduce
 from ds_pipelines.cli_extract import extract
 from ds_pipelines.cli_job import job
@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 app.add_typer(release, name="release")
 release.command("accept")(cli_accept.accept)
+release.command("shadow")(cli_watch.shadow)
+app.add_typer(cli_watch.alerts, name="alerts")
 app.command("run")(cli_run.run)
 experiments.command("replay")(cli_run.replay)
 app.command("reproduce")(reproduce)

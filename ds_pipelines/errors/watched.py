@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ds_pipelines.errors.base import DsPipelinesError
+from ds_pipelines.errors.base import DsPipelinesError, listing
 
 if TYPE_CHECKING:
     from datetime import date
@@ -73,3 +73,13 @@ class NothingServedError(DsPipelinesError):
 
     def __init__(self, job: str, day: date) -> None:
         super().__init__(f"Scores of {job} for {day} cannot be published: expected a delivered day. Score it first.")
+
+
+class ChannelRefusedError(DsPipelinesError):
+    """Channels did not take a message."""
+
+    def __init__(self, channels: list[str], path: Path) -> None:
+        super().__init__(
+            f"{listing(channels)} did not take the message: expected a service that answers under the address in "
+            f"{path}. Look at the address, its password and whether this machine may reach it."
+        )

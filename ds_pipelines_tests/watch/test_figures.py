@@ -1,4 +1,4 @@
-"""Production in figures for Prometheus, through the gateway, and in a weekly report: what there is and what is wrong."""
+"""Production in figures for Prometheus, through the gateway, and in a weekly report: what there is, and is wrong."""
 
 from __future__ import annotations
 

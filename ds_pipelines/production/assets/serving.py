@@ -5,6 +5,7 @@ what was checked (`delivery_checks`).
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -37,6 +38,7 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
         kinds={"postgres", "table", "polars"},
         metadata={"dagster/column_schema": _column_schema(job), "dagster/table_name": f"serving.public.{job.table}"},
         check_specs=delivery_checks.specs(job),
+        freshness_policy=_freshness(job, days),
         pool="production_database",
         tags={"dagster/max_runtime": str(int(job.budget.total_seconds()))},
     )
@@ -117,3 +119,16 @@ def _column_schema(job: ScoringJob) -> dg.TableSchema:
     return dg.TableSchema(
         [dg.TableColumn(column.name, column.type, description=column.description) for column in job.columns]
     )
+
+
+def _freshness(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.FreshnessPolicy | None:
+    """The deadline as Dagster's pages show it. Any day's delivery satisfies it: `delivered_in_time` asks which day.
+
+    None where the business has a today of its own: by the clock, all of it would be late.
+    """
+    if days.end is not None:
+        return None
+    due, deadline = (each.hour * 60 + each.minute for each in (job.due, job.deadline))
+    cron = f"{job.deadline.minute} {job.deadline.hour} * * *"
+    window = timedelta(minutes=(deadline - due) % (24 * 60) or 24 * 60)
+    return dg.FreshnessPolicy.cron(deadline_cron=cron, lower_bound_delta=window, timezone=days.timezone)
