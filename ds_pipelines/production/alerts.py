@@ -144,7 +144,8 @@ def _drift(job: ScoringJob, delivered: "Mapping[date, Receipt]", settings: Setti
         step = "find out what changed in the source; if it stays so, train and release anew."
         yield Problem("drift", job.name, words, step, _page(job, settings))
     elif checks:
-        yield Well("drift", job.name, f"Of {newest}, nothing moved too far.", _page(job, settings))
+        words = " ".join(f"{check.name} of {newest}: {check.words}." for check in checks)
+        yield Well("drift", job.name, words, _page(job, settings))
 
 
 def _page(job: ScoringJob, settings: Settings) -> str:

@@ -4,7 +4,8 @@ What belongs here: reading Dagster's runs, what each was about, and why it faile
 
 A run of a scoring job is about the days that it did not deliver, each by itself: a day is well again when it is
 delivered, by whichever run. Any other run is about its job, or the assets that were chosen, and their days; it is well
-again when a later run of the same succeeds. A run that is retried by itself has not failed yet.
+again when a later run of the same succeeds. A run that is retried by itself has not failed yet; of a day of scores that
+crashes and is asked for again, the third crash is told.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from ds_pipelines.production.attempts import REFUSED, days_of
+from ds_pipelines.production.attempts import ATTEMPT, REFUSED, days_of
 from ds_pipelines.production.sensors import reason
 from ds_pipelines.scoring.job import ScoringJob
 from ds_pipelines.settings import Settings
@@ -30,6 +31,8 @@ LOCATION = "production"
 WILL_RETRY = "dagster/will_retry"
 OVERLAP = timedelta(hours=1)
 """So far back is looked again each time: a run may be written late, or by a clock that differs."""
+TOLD_FROM = 3
+"""The attempt at a day of scores whose crash is told: the first ones are mostly over a minute later."""
 MANY_ASSETS = 3
 Delivered = Mapping[str, Mapping[date, "Receipt"]]
 """What consumers see, by job and day."""
@@ -99,6 +102,8 @@ def _of_days(
     job: ScoringJob, each: Ended, receipts: "Mapping[date, Receipt]", instance: dg.DagsterInstance, settings: Settings
 ) -> Iterator[Problem]:
     if each.succeeded or each.run.tags.get(WILL_RETRY) == "true":
+        return
+    if REFUSED not in each.run.tags and int(each.run.tags.get(ATTEMPT, TOLD_FROM)) < TOLD_FROM:
         return
     refused = {date.fromisoformat(day) for day in each.run.tags.get(REFUSED, "").split()}
     for day in sorted(refused or set(days_of(each.run.tags))):

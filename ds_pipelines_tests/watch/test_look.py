@@ -13,9 +13,11 @@ from dagster._core.test_utils import create_run_for_test
 from pydantic import SecretStr
 
 from ds_pipelines.production.alerts import look_once
+from ds_pipelines.production.attempts import ATTEMPT, PARTITION, REFUSED
+from ds_pipelines.production.failures import WILL_RETRY
 from ds_pipelines.scoring.checks import Expected
 from ds_pipelines.scoring.deliver import begin, deliver
-from ds_pipelines.scoring.drift import Sample, profile
+from ds_pipelines.scoring.drift import profile
 from ds_pipelines_tests.scoring.scenario import INPUTS, RELEASE, job, rows
 from ds_pipelines_tests.watch.conftest import name_channels
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
     from ds_pipelines_tests.watch.receivers import MailServer
 
+KEYS = {"partition": PARTITION, "will_retry": WILL_RETRY, "attempt": ATTEMPT, "refused": REFUSED}
 PASSWORD = "hunter2"  # noqa: S105
 
 
@@ -58,16 +61,15 @@ def give(keen: ScoringJob, day: date, place: Settings, *, moved: bool = False) -
     known = profile(rows(day, scores).select("score"), "score")
     # Half of those above the middle come to lie below it: to be told, and not so much that it is refused.
     lower = [score - 0.25 if score >= 0.25 and at < 200 else score for at, score in enumerate(scores)]
-    seen, frame = Sample(), rows(day, lower if moved else scores)
-    seen.see(frame.select("score"))
-    expected = Expected(population=len(scores), profile=known, features=seen)
+    frame = rows(day, lower if moved else scores)
+    expected = Expected(population=len(scores), profile=known)
     facts: dict[str, Any] = {"release": RELEASE, "inputs": INPUTS, "began": begin(place), "expected": expected}
     deliver(frame, keen, day, settings=place, **facts)
 
 
 def end(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, name: str = "daily_extract", **tags: str) -> str:
     """A run that has ended."""
-    known = {key.replace("_", "/", 1): value for key, value in tags.items()}
+    known = {KEYS[key]: value for key, value in tags.items()}
     return create_run_for_test(instance, name, status=status, tags=known).run_id
 
 
@@ -132,11 +134,11 @@ def test_a_failed_run_is_told_once_with_its_page_and_its_success_once(
 ) -> None:
     give(keen, place.last_extractable_day(), place)
     look(keen, place, instance)
-    failed = end(instance, dg.DagsterRunStatus.FAILURE, dagster_partition="2025-03-03")
+    failed = end(instance, dg.DagsterRunStatus.FAILURE, partition="2025-03-03")
     look(keen, place, instance)
-    end(instance, dg.DagsterRunStatus.FAILURE, dagster_partition="2025-03-03")
+    end(instance, dg.DagsterRunStatus.FAILURE, partition="2025-03-03")
     look(keen, place, instance)
-    end(instance, dg.DagsterRunStatus.SUCCESS, dagster_partition="2025-03-03")
+    end(instance, dg.DagsterRunStatus.SUCCESS, partition="2025-03-03")
     look(keen, place, instance)
     what = "daily_extract 2025-03-03"
     assert titles(mail) == [f"[production] Failed: {what}", f"[production] Recovered: {what} (failed)"]
@@ -147,7 +149,7 @@ def test_a_run_that_will_be_tried_again_has_not_failed_yet(
     keen: ScoringJob, place: Settings, instance: dg.DagsterInstance, mail: MailServer
 ) -> None:
     give(keen, place.last_extractable_day(), place)
-    end(instance, dg.DagsterRunStatus.FAILURE, dagster_will_retry="true")
+    end(instance, dg.DagsterRunStatus.FAILURE, will_retry="true")
     look(keen, place, instance)
     assert titles(mail) == []
 
@@ -158,12 +160,36 @@ def test_a_day_that_failed_is_well_when_it_is_delivered_by_whichever_run(
     newest = place.last_extractable_day()
     day = newest - timedelta(days=3)
     give(keen, newest, place)
-    end(instance, dg.DagsterRunStatus.FAILURE, "daily_scoring", dagster_partition=str(day))
+    end(instance, dg.DagsterRunStatus.FAILURE, "daily_scoring", partition=str(day))
     look(keen, place, instance)
     give(keen, day, place)
     look(keen, place, instance)
     what = f"{keen.name} {day}"
     assert titles(mail) == [f"[production] Failed: {what}", f"[production] Recovered: {what} (failed)"]
+
+
+def test_of_a_day_that_crashes_and_is_asked_for_again_the_third_crash_is_told(
+    keen: ScoringJob, place: Settings, instance: dg.DagsterInstance, mail: MailServer
+) -> None:
+    day = str(place.last_extractable_day() - timedelta(days=3))
+    give(keen, place.last_extractable_day(), place)
+    told = []
+    for attempt in ("1", "2", "3"):
+        end(instance, dg.DagsterRunStatus.FAILURE, "daily_scoring", partition=day, attempt=attempt)
+        look(keen, place, instance)
+        told.append(len(mail.messages))
+    assert told == [0, 0, 1]
+
+
+def test_a_day_that_was_refused_is_told_at_once_and_says_what_it_waits_for(
+    keen: ScoringJob, place: Settings, instance: dg.DagsterInstance, mail: MailServer
+) -> None:
+    day = str(place.last_extractable_day() - timedelta(days=3))
+    give(keen, place.last_extractable_day(), place)
+    end(instance, dg.DagsterRunStatus.FAILURE, "daily_scoring", partition=day, attempt="1", refused=day)
+    look(keen, place, instance)
+    assert titles(mail) == [f"[production] Failed: {keen.name} {day}"]
+    assert "Next step: mend what it names, or release anew" in mail.texts()[0]
 
 
 def test_what_exploration_runs_is_its_own_business(
