@@ -15,7 +15,7 @@ from ds_pipelines.gateway import grants
 from ds_pipelines.gateway.grants import Wanted
 from ds_pipelines.gateway.server.scores import ARROW, JSON, PARQUET
 from ds_pipelines.production.jobs.top_sellers import JOB
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines_tests.gateway.scenario import make_installation, serving, serving_database_of_its_own
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def sellers(day: date) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "day": [day] * len(products),
+            "segment": ["all"] * len(products),
             "category": ["kitchen"] * len(products),
             "rank": range(1, len(products) + 1),
             "product_id": range(7, 7 + len(products)),
@@ -55,7 +56,7 @@ def place(
     urls = database | serving_database_of_its_own(shared)
     place = make_installation(tmp_path_factory.mktemp("scores"), urls)
     for day in PRODUCTS:
-        deliver(sellers(day), JOB, day, release="0" * 64, inputs=[], settings=place)
+        deliver(sellers(day), JOB, day, release="0" * 64, inputs=[], settings=place, began=begin(place))
     with serving(place):
         yield place
 
