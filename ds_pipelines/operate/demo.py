@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ds_pipelines import postgres
 from ds_pipelines.errors import DsPipelinesError
+from ds_pipelines.gateway.users import of_this_account
 from ds_pipelines.operate.demo_release import release_all
 from ds_pipelines.operate.health import probe_service
 from ds_pipelines.operate.sampling import Loaded, Sample, load_sample
@@ -175,9 +176,11 @@ _LOCATIONS: dict[str, Any] = {}
 
 def _run(location: str, job: str, instance: dg.DagsterInstance, *, days: tuple[date, date] | None = None) -> list[Any]:
     """Runs a job of a location in this process; returns its materializations."""
-    tags = {}
+    from ds_pipelines.exploration.tables import USER
+
+    tags = {USER: of_this_account()}
     if days is not None:
-        tags = {"dagster/asset_partition_range_start": str(days[0]), "dagster/asset_partition_range_end": str(days[1])}
+        tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"] = map(str, days)
     result = _LOCATIONS[location].resolve_job_def(job).execute_in_process(
         instance=instance, tags=tags, raise_on_error=False, run_config=QUIET
     )  # fmt: skip

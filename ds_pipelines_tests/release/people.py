@@ -42,8 +42,7 @@ def acceptance(manifest: ReleaseManifest, *, refused: tuple[str, ...] = (), code
         job=manifest.name,
         release=manifest.digest,
         gates=tuple(
-            GateResult(gate=gate, passed=gate not in refused, words="as found", expected="as asked")
-            for gate in GATES
+            GateResult(gate=gate, passed=gate not in refused, words="as found", expected="as asked") for gate in GATES
         ),
         code=code or package_digest(),
         at=datetime.now(UTC),

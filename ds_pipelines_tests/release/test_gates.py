@@ -9,7 +9,6 @@ import pytest
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.release.gates.every import accept
 from ds_pipelines.release.gates.names import GATES
-from ds_pipelines.release.ledger import Ledger
 from ds_pipelines.release.propose import propose, propose_computation
 
 if TYPE_CHECKING:

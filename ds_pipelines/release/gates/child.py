@@ -19,14 +19,16 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from ds_pipelines.errors import DsPipelinesError, ReleaseRefusedError
-from ds_pipelines.evidence import RunInput
+from ds_pipelines.evidence import Profile, RunInput
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import production
 from ds_pipelines.release import faithful
 from ds_pipelines.release.gates.confined import PAST
-from ds_pipelines.release.manifest import INPUTS, PREDICTIONS, ReleaseManifest
+from ds_pipelines.release.manifest import INPUTS, PREDICTIONS, PROFILE, ReleaseManifest
+from ds_pipelines.scoring import drift
 from ds_pipelines.scoring import model as models
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.checks import Expected
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines.settings import load_settings
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ds_pipelines.scoring.job import ScoringJob
+    from ds_pipelines.scoring.score import Scored
     from ds_pipelines.settings import Settings
 
 
@@ -56,17 +59,32 @@ def day_of_candidate(folder: Path, task: Mapping[str, Any], settings: Settings) 
     model = None if manifest.model is None else candidate.loaded()
     loaded = time.monotonic()
     day = date.fromisoformat(task["day"])
-    scored = score_day(job, day, settings, release=manifest.digest, model=model)
-    computed = time.monotonic()
-    receipt = deliver(scored.frame, job, day, release=manifest.digest, inputs=scored.inputs, settings=settings)
+    run_began = begin(settings)
+    with score_day(job, day, settings, release=manifest.digest, model=model) as scored:
+        computed = time.monotonic()
+        receipt = deliver(
+            scored.batches(), job, day, release=manifest.digest, inputs=scored.inputs, settings=settings,
+            began=run_began, expected=_expected(scored, candidate.files),
+        )  # fmt: skip
     return {
         "rows": receipt.rows,
         "checksum": receipt.checksum,
+        "checks": {check.name: check.words for check in receipt.checks},
         "seconds": round(time.monotonic() - began, 3),
         "loading": round(loaded - began, 3),
         "scoring": round(computed - loaded, 3),
         "delivering": round(time.monotonic() - computed, 3),
     }
+
+
+def _expected(scored: Scored, files: Path) -> Expected:
+    """What a day's rows are checked against, as in production."""
+    profile = files / PROFILE
+    return Expected(
+        scored.population,
+        Profile.model_validate_json(profile.read_bytes()) if profile.is_file() else None,
+        None if scored.features is None else drift.sampled(scored.features),
+    )
 
 
 def judged(folder: Path, task: Mapping[str, Any], settings: Settings) -> dict[str, Any]:

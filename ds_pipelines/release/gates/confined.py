@@ -99,7 +99,7 @@ def run(case: Case, task: str, *, seconds: float, memory: int, **details: Any) -
             }
         )
     if report is None:
-        raise ConfinedProcessError(case.job.name, task, "the process that watches it was lost")
+        raise ConfinedProcessError(case.job.name, task, said or "the process that watches it was lost")
     answer = folder / "answer.json"
     found = json.loads(answer.read_text()) if answer.is_file() and not report["capped"] else {}
     if not found and not report["capped"]:
@@ -147,14 +147,13 @@ def _walls(
 ) -> dict[str, object]:
     outside = os.path.realpath(settings.home)
     programs = [Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent.parent]
-    wanted = [*programs, PACKAGE, settings.policies, *(PROJECT.glob("pyproject.toml"))]
+    wanted = [*programs, PACKAGE, settings.policies]
     inside = [*(each.folder for each in releases), settings.snapshots, *_sockets(settings)]
     return {
         "readable": [
             *(kept for path in wanted for kept in allowed_apart_from(str(path), [outside])),
             *(os.path.realpath(path) for path in inside),
         ],
-        "listed": [str(PROJECT)],
         "writable": [str(folder)],
         "hidden": [str(Path.home()), outside],
         "ports": sorted(set(_ports(settings))),
