@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import closing, suppress
@@ -47,7 +48,6 @@ CLUSTERS: tuple[postgres.ClusterName, ...] = ("production", "platform")
 MEBIBYTES = 1_500
 """Of the disk that can be full: databases start with 300 free, and their write-ahead logs grow to some hundred."""
 QUICK = {
-    "DS_ENVIRONMENT": "production",
     "DS_DAYS_INTERVAL": "PT1S", "DS_DAYS_A_TICK": "2", "DS_DAYS_PAUSE": "PT0.2S", "DS_SOURCE_INTERVAL": "PT1S",
 }  # fmt: skip
 """What an installation waits half a minute or an hour for, it waits a second for here."""
@@ -83,17 +83,33 @@ class Machine:
 
     def start(self, name: str) -> None:
         """Starts a service as `up` would, its log in the home."""
-        chosen = environment(**{**prepare_instance(self.settings), **self._variables})
-        chosen.pop("DS_TODAY", None)  # which every process reads anew
-        server = {"host": self.settings.host, "port": self.settings.production_port, "location_name": "production"}
+        chosen = self._environment()
         arguments = SERVICES[name].command(self.settings)[0]
-        workspace = self.settings.instance / "workspace.yaml"  # without the location of the data scientists
-        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+        assert self._workspace.exists()
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 arguments, env=chosen, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self._services.append((name, process))
+
+    def switch_on(self) -> None:
+        """Starts the sensor, as a person does where the environment is not production."""
+        wait_until(self.answers, "the code server", 120)
+        command = [sys.executable, "-m", "dagster", "sensor", "start", f"{JOB.name}_days", "-w", str(self._workspace)]
+        subprocess.run(command, env=self._environment(), check=True, capture_output=True, timeout=120)
+
+    def _environment(self) -> dict[str, str]:
+        chosen = environment(**{**prepare_instance(self.settings), **self._variables})
+        chosen.pop("DS_TODAY", None)  # which every process reads anew
+        return chosen
+
+    @property
+    def _workspace(self) -> Path:
+        """Names production's location, and not that of the data scientists."""
+        server = {"host": self.settings.host, "port": self.settings.production_port, "location_name": "production"}
+        path = self.settings.instance / "workspace.yaml"
+        path.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+        return path
 
     def pids(self, name: str) -> list[int]:
         """The processes of a service that live."""
@@ -180,28 +196,29 @@ class Machine:
     def undisturbed(self) -> dict[date, tuple[int, str]]:
         """Rows and checksum of each of those days, scored and delivered elsewhere, with nobody near."""
         elsewhere = self.settings.model_copy(update=serving_database_of_its_own(self.settings))
-        found = {}
         for day in self.owed():
             began = begin(elsewhere)
             with score_day(JOB, day, elsewhere, release=self.release) as scored:
-                receipt = deliver(
-                    scored.frame, JOB, day, release=self.release, inputs=scored.inputs, settings=elsewhere, began=began
-                )
-            found[day] = (receipt.rows, receipt.checksum)
-        return found
+                inputs = scored.inputs
+                deliver(scored.frame, JOB, day, release=self.release, inputs=inputs, settings=elsewhere, began=began)
+        return self.visible(elsewhere)
 
-    def visible(self) -> dict[date, tuple[int, str]]:
-        """Rows and checksum of the days that consumers see, as the rows are and as the receipts say: they agree."""
-        settings = self.settings
-        found = {day: (receipt.rows, receipt.checksum) for day, receipt in delivered(JOB, settings).items()}
-        with closing(postgres.connect("consumer", settings)) as connection, connection, connection.cursor() as cursor:
-            for day, told in found.items():
-                cursor.execute(f"SELECT count(*) FROM {JOB.table} WHERE day = %s", (day,))
-                [(rows,)] = cursor.fetchall()
+    def visible(self, settings: Settings | None = None) -> dict[date, tuple[int, str]]:
+        """Rows and checksum of the days that consumers see; each has one receipt, which says how many rows."""
+        settings, found = settings or self.settings, {}
+        with closing(postgres.connect("consumer", settings)) as connection, connection.cursor() as cursor:
+            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            cursor.execute("SELECT to_regclass('receipts') IS NOT NULL")
+            if cursor.fetchall() == [(False,)]:
+                return {}
+            cursor.execute("SELECT day, rows FROM receipts WHERE job = %s", (JOB.name,))
+            for day, rows in cursor.fetchall():
                 lines = io.StringIO()
                 query = f"COPY (SELECT * FROM {JOB.table} WHERE day = '{day}' ORDER BY {ORDER}) TO STDOUT (FORMAT csv)"
                 cursor.copy_expert(query, lines)
-                assert (rows, hashlib.sha256(lines.getvalue().encode()).hexdigest()) == told, day
+                told = lines.getvalue()
+                assert told.count("\n") == rows, day
+                found[day] = (rows, hashlib.sha256(told.encode()).hexdigest())
         return found
 
     def is_calm(self, undisturbed: dict[date, tuple[int, str]]) -> bool:
