@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from ds_pipelines.evidence.releases import Drift, Profile
+    from ds_pipelines.evidence.releases import Profile
     from ds_pipelines.scoring.job import ScoringJob
 
 SCORE = "score"
@@ -31,13 +31,8 @@ STOPPED_PSI, STOPPED_KS = 1.0, 0.5
 """A score that moved so far is refused: a normal distribution that shifted by a whole standard deviation or more."""
 LEAST_ROWS = 200
 """With fewer rows chance alone may look like a movement, so none is told."""
-CHECKS = {
-    "contract": "Every row holds to the contract: columns, types, bounds, nothing null, NaN or infinite, no key twice.",
-    "population": "As many rows as the source has entities to deliver for.",
-    "score_distribution": "The scores are distributed as where the model was judged; one far away is not delivered.",
-    "input_drift": "The features are distributed as where the model was judged; a person is told, nothing is stopped.",
-}
-"""Every check and what it asks for."""
+
+UNKNOWN = "the release keeps no profile to compare with"
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,8 @@ class Expected:
     """How many there are to be, counted at the source; None: nobody knows."""
     profile: Profile | None = None
     """How features and score were distributed where the model was judged; None: it has none."""
-    features: drift.Sample | None = None
-    """A sample of the features from which the rows were made, complete when the last row was drawn."""
+    features: pl.DataFrame | None = None
+    """The features from which the rows were made, or a sample of them; None: there are none."""
 
 
 class Watch:
@@ -87,22 +82,20 @@ class Watch:
         return [Check(name="population", passed=self._rows == wanted, words=words, figures=figures)]
 
     def _score(self) -> list[Check]:
-        known = self._expected.profile
-        if known is None or known.score is None:
+        if self._job.entity is None:
             return []
-        scores = self._scores.rows
-        return _moved("score_distribution", drift.compare(known, scores, score=SCORE) if enough(scores) else [])
+        known, scores = self._expected.profile, self._scores.rows
+        if known is None or known.score is None:
+            return [Check(name="score_distribution", passed=True, words=UNKNOWN)]
+        return [_judged("score_distribution", known, scores, score=SCORE)]
 
     def _features(self) -> list[Check]:
-        known, sample = self._expected.profile, self._expected.features
-        if known is None or sample is None:
+        if self._job.entity is None:
             return []
-        return _moved("input_drift", drift.compare(known, sample.rows) if enough(sample.rows) else [])
-
-
-def enough(rows: pl.DataFrame) -> bool:
-    """Whether there are so many that chance alone does not look like a movement."""
-    return rows.height >= LEAST_ROWS
+        known, features = self._expected.profile, self._expected.features
+        if known is None or features is None:
+            return [Check(name="input_drift", passed=True, words=UNKNOWN)]
+        return [_judged("input_drift", known, features)]
 
 
 def _stops(check: Check) -> bool:
@@ -111,13 +104,16 @@ def _stops(check: Check) -> bool:
     return check.name != "input_drift" and not check.passed
 
 
-def _moved(name: str, found: list[Drift]) -> list[Check]:
-    if not found:
-        return [Check(name=name, passed=True, words=f"too few rows to tell a movement, which {LEAST_ROWS} would")]
+def _judged(name: str, known: Profile, rows: pl.DataFrame, score: str | None = None) -> Check:
+    if rows.height < LEAST_ROWS:
+        return Check(name=name, passed=True, words=f"{rows.height} rows, too few to tell a movement from chance")
+    found = drift.compare(known, rows, score=score)
     moved = [each.column for each in found if each.moved]
+    if not found:
+        return Check(name=name, passed=False, words="none of the profile's columns is there to be compared")
     farthest = f"the farthest is {found[0].column} (PSI {found[0].psi:.2f}, KS {found[0].ks:.2f})"
     words = (
         f"{len(moved)} of {len(found)} moved: {', '.join(moved)}; {farthest}" if moved else f"none moved; {farthest}"
     )
     figures = {"psi": found[0].psi, "ks": max(each.ks for each in found), "moved": len(moved), "columns": len(found)}
-    return [Check(name=name, passed=not moved, words=words, figures=figures)]
+    return Check(name=name, passed=not moved, words=words, figures=figures)

@@ -20,6 +20,8 @@ import polars as pl
 from ds_pipelines.evidence.releases import ColumnProfile, Drift, Profile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     Floats: TypeAlias = NDArray[np.float64]
@@ -90,6 +92,13 @@ class Sample:
     def rows(self) -> pl.DataFrame:
         """What was kept; an empty frame if nothing went by."""
         return pl.concat(self._kept) if self._kept else pl.DataFrame()
+
+
+def sampled(path: Path) -> pl.DataFrame:
+    """Every n-th row of a Parquet file, evenly over all of it: at least `SAMPLED` of them, or all."""
+    rows = pl.scan_parquet(path)
+    count: int = rows.select(pl.len()).collect().item()
+    return rows.gather_every(max(1, count // SAMPLED)).collect(engine="streaming")
 
 
 def _numeric(column: pl.Series) -> bool:

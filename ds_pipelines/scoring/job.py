@@ -86,6 +86,8 @@ class ScoringJob:
     """Until when consumers shall have it."""
     first: date | None = None
     """The first day that is delivered; None: the first that ever was."""
+    population: Compute | None = None
+    """How many rows there are to be, counted otherwise than by `compute`: a single number. None: nobody knows."""
     outcome: Compute | None = None
     """What came true of what the model predicts as of a day: `entity` and `outcome`, a number, from tables that reach
     `horizon` beyond the day; who is missing has 0. None where there is no model."""

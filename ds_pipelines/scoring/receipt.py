@@ -58,6 +58,11 @@ class Receipt(Record):
     removed: int | None = Field(None, description="Rows that only the replaced delivery had")
     changed: int | None = Field(None, description="Rows of both with another value")
 
+    @property
+    def differing(self) -> int:
+        """How many rows are not as the replaced delivery had them."""
+        return (self.added or 0) + (self.removed or 0) + (self.changed or 0)
+
 
 COLUMNS = tuple(Receipt.model_fields)
 """The columns of the tables of receipts, in order; they have some more, which are the delivery's own."""

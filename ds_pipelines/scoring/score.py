@@ -56,6 +56,8 @@ class Scored:
     """The smallest score of each decile from the second on."""
     _spill: Spill = field(repr=False)
     _folder: Folder = field(repr=False)
+    population: int | None = None
+    """How many rows there are to be, by the job's own count of its source; None: it has none."""
 
     @property
     def rows(self) -> int:
@@ -118,13 +120,14 @@ def score_day(job: ScoringJob, day: date, settings: Settings, *, release: str, m
         raise EngineUnfitError(engine, job.name)
     folder, began = Folder(settings), datetime.now(UTC)
     tables, inputs = _read(job, day, settings, folder.path)
+    count = None if job.population is None else job.population(tables, day, settings.zone).collect().item()
     rows = job.compute(tables, day, settings.zone)
     if model is None:
-        return Scored(job, day, release, inputs, began, None, (), _computed(rows, job, folder.path), folder)
+        return Scored(job, day, release, inputs, began, None, (), _computed(rows, job, folder.path), folder, count)
     features = folder.path / "features.parquet"
     rows.sink_parquet(features, compression="lz4", row_group_size=batch.ROWS, engine="streaming")
     spill, least = scores_of(features, job, model, settings, folder.path)
-    return Scored(job, day, release, inputs, began, features, least, spill, folder)
+    return Scored(job, day, release, inputs, began, features, least, spill, folder, count)
 
 
 def scores_of(

@@ -37,8 +37,8 @@ def business(today: date = TODAY, **changes: Any) -> Settings:
 def receipt(day: date, source: str = SOURCE) -> Receipt:
     read = Input(table="orders", rows=1, since=None, until=day, policy_digest="p", read_at=NOW, source=source)
     return Receipt(
-        job="keen", day=day, delivery=uuid.uuid4(), release="r", rows=1, checksum="c", inputs=(read,),
-        delivered_at=NOW, replaces=None,
+        job="keen", day=day, delivery=uuid.uuid4(), release="r", code="d", rows=1, checksum="c",
+        inputs=(read,), began=NOW, delivered_at=NOW, replaces=None,
     )  # fmt: skip
 
 

@@ -221,7 +221,7 @@ def test_a_day_that_a_person_asks_for_is_done_again(production: Production) -> N
 def test_a_table_that_its_consumers_have_changed_is_a_refusal(production: Production) -> None:
     [request] = production.asked()
     assert production.execute(request).success
-    production.sql("serving", "ALTER TABLE top_sellers ADD COLUMN note text; DELETE FROM receipts")
+    production.sql("serving", "ALTER TABLE top_sellers_rows ADD COLUMN note text; DELETE FROM receipts")
     result = production.execute(dg.RunRequest(asset_selection=[KEY], tags=request.tags))
     assert production.instance.get_run_by_id(result.run_id).tags[REFUSED] == str(production.last)
 
