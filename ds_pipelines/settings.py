@@ -400,6 +400,11 @@ class Settings(BaseSettings):
         return self.home / "registry"
 
     @property
+    def running(self) -> Path:
+        """Folder of the lock, the logs and the process numbers of what `up` serves: acceptance has its own."""
+        return self.acceptance if self.environment == "acceptance" else self.home
+
+    @property
     def acceptance(self) -> Path:
         """Folder of the examinations of acceptance that go on; each is removed at its end."""
         return self.home / "acceptance"

@@ -54,10 +54,10 @@ daily_scoring = dg.define_asset_job(
     description="Scores a day with the champions and delivers the result to the serving tables.",
     tags={"dagster/max_runtime": "7200"},
 )
-import_releases = dg.define_asset_job(
-    "import_releases",
+verify_champions = dg.define_asset_job(
+    "verify_champions",
     selection=dg.AssetSelection.assets(*CHAMPIONS),
-    description="Takes the newest release of every scoring job into production, by its hash.",
+    description="Shows the champion of every scoring job, verified against its signature and the ledger.",
     tags={"dagster/max_runtime": "3600"},
 )
 watch_days = dg.define_asset_job(
@@ -72,7 +72,7 @@ report_week = dg.define_asset_job(
     description="Draws the report of the last seven days.",
     tags={"dagster/max_runtime": "1800"},
 )
-OWN_JOBS = [daily_extract, daily_scoring, import_releases, watch_days, report_week]
+OWN_JOBS = [daily_extract, daily_scoring, verify_champions, watch_days, report_week]
 
 defs = dg.Definitions(
     assets=[*shop_tables(POLICY), *EXTRACTS, *CHAMPIONS, *SERVING, *PERFORMANCE, *SHADOWS, *SCORES, REPORT],
