@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.receipt import delivered
 from ds_pipelines.scoring.score import score_day
+from ds_pipelines.scoring.sources import noted, sources
 from ds_pipelines.settings import environment, load_settings
 from ds_pipelines_tests.acceptance.stack import free_ports, lives, variables, wait_until
 from ds_pipelines_tests.gateway.scenario import serving_database_of_its_own
@@ -38,6 +39,7 @@ from ds_pipelines_tests.production.released import put_in_use
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
 
     from ds_pipelines.settings import Settings
 
@@ -92,11 +94,15 @@ class Machine:
             )
         self._services.append((name, process))
 
-    def switch_on(self) -> None:
-        """Starts the sensor, as a person does where the environment is not production."""
+    @contextmanager
+    def switching_on(self) -> Iterator[None]:
+        """Starts the sensor meanwhile, as a person does where the environment is not production."""
         wait_until(self.answers, "the code server", 120)
         command = [sys.executable, "-m", "dagster", "sensor", "start", f"{JOB.name}_days", "-w", str(self._workspace)]
-        subprocess.run(command, env=self._environment(), check=True, capture_output=True, timeout=120)
+        silent = subprocess.DEVNULL
+        switch = subprocess.Popen(command, env=self._environment(), stdin=silent, stdout=silent, stderr=silent)
+        yield
+        assert switch.wait(120) == 0
 
     def _environment(self) -> dict[str, str]:
         chosen = environment(**{**prepare_instance(self.settings), **self._variables})
@@ -197,11 +203,16 @@ class Machine:
         """Rows and checksum of each of those days, scored and delivered elsewhere, with nobody near."""
         elsewhere = self.settings.model_copy(update=serving_database_of_its_own(self.settings))
         for day in self.owed():
-            began = begin(elsewhere)
-            with score_day(JOB, day, elsewhere, release=self.release) as scored:
-                inputs = scored.inputs
-                deliver(scored.frame, JOB, day, release=self.release, inputs=inputs, settings=elsewhere, began=began)
+            self.deliver(day, elsewhere)
         return self.visible(elsewhere)
+
+    def deliver(self, day: date, settings: Settings | None = None) -> None:
+        """Scores and delivers a day in this process."""
+        settings = settings or self.settings
+        began = begin(settings)
+        with score_day(JOB, day, settings, release=self.release) as scored:
+            inputs = noted(scored.inputs, sources(JOB, [day], settings)[day])
+            deliver(scored.frame, JOB, day, release=self.release, inputs=inputs, settings=settings, began=began)
 
     def visible(self, settings: Settings | None = None) -> dict[date, tuple[int, str]]:
         """Rows and checksum of the days that consumers see; each has one receipt, which says how many rows."""
