@@ -29,7 +29,7 @@ bench: $(READY) ## All benchmarks; writes benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: $(READY) ## The long runs that kill things
-	@$(BIN)/pytest -m chaos --chaos-rounds=200 $(ARGS)
+	@$(BIN)/pytest -m chaos --chaos-rounds=300 $(ARGS)
 
 lock: $(READY) ## Resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra jupyter --extra ray --universal --upgrade --generate-hashes --quiet \

@@ -35,7 +35,7 @@ CYCLE = timedelta(days=28)
 PORTS = {"DS_PRODUCTION_PORT": "24267", "DS_EXPLORATION_PORT": "24266"}
 REPEAT = """
     DELETE FROM order_lines WHERE placed_at < %(from)s;
-    INSERT INTO order_lines SELECT order_line_id + k * 1000000000, order_id, customer_id, product_id,
+    INSERT INTO order_lines SELECT order_line_id + k * 1000000000::bigint, order_id, customer_id, product_id,
         placed_at - k * interval '28 days', quantity, unit_price, discount, tax_rate, channel, ship_postcode,
         gift_message FROM order_lines CROSS JOIN generate_series(1, %(times)s) AS k;
     ANALYZE order_lines;
@@ -99,12 +99,12 @@ def deliver_all(settings: Settings) -> None:
     from ds_pipelines.scoring.sources import noted, sources
 
     job, last = JOBS["top_sellers"], settings.last_extractable_day()
-    source = sources(job, [last], settings)[last]
+    days = [settings.first_day + timedelta(days=offset) for offset in range((last - settings.first_day).days + 1)]
+    source = sources(job, days, settings)
     with score_day(job, last, settings, release="0" * 64) as scored:
-        frame, inputs = scored.frame, noted(scored.inputs, source)
-    for offset in range((last - settings.first_day).days + 1):
-        day = settings.first_day + timedelta(days=offset)
-        rows = frame.with_columns(day=pl.lit(day))
+        frame, read = scored.frame, scored.inputs
+    for day in days:
+        rows, inputs = frame.with_columns(day=pl.lit(day)), noted(read, source[day])
         deliver(rows, job, day, release="0" * 64, inputs=inputs, settings=settings, began=begin(settings))
 
 

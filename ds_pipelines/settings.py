@@ -156,7 +156,7 @@ class Settings(BaseSettings):
     )
     days_pause: timedelta = Field(
         timedelta(minutes=1),
-        description="How long after a crash a day is tried again (ISO 8601); doubled each time, to sixty times that.",
+        description="How long after a crash a day is tried again (ISO 8601); doubled up to sixty times that.",
     )
     source_interval: timedelta = Field(
         timedelta(hours=1),

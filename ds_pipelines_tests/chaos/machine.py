@@ -10,9 +10,10 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.receipt import delivered
 from ds_pipelines.scoring.score import score_day
+from ds_pipelines.scoring.sources import noted, sources
 from ds_pipelines.settings import environment, load_settings
 from ds_pipelines_tests.acceptance.stack import free_ports, lives, variables, wait_until
 from ds_pipelines_tests.gateway.scenario import serving_database_of_its_own
@@ -37,6 +39,7 @@ from ds_pipelines_tests.production.released import put_in_use
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
 
     from ds_pipelines.settings import Settings
 
@@ -47,7 +50,6 @@ CLUSTERS: tuple[postgres.ClusterName, ...] = ("production", "platform")
 MEBIBYTES = 1_500
 """Of the disk that can be full: databases start with 300 free, and their write-ahead logs grow to some hundred."""
 QUICK = {
-    "DS_ENVIRONMENT": "production",
     "DS_DAYS_INTERVAL": "PT1S", "DS_DAYS_A_TICK": "2", "DS_DAYS_PAUSE": "PT0.2S", "DS_SOURCE_INTERVAL": "PT1S",
 }  # fmt: skip
 """What an installation waits half a minute or an hour for, it waits a second for here."""
@@ -83,17 +85,37 @@ class Machine:
 
     def start(self, name: str) -> None:
         """Starts a service as `up` would, its log in the home."""
-        chosen = environment(**{**prepare_instance(self.settings), **self._variables})
-        chosen.pop("DS_TODAY", None)  # which every process reads anew
-        server = {"host": self.settings.host, "port": self.settings.production_port, "location_name": "production"}
+        chosen = self._environment()
         arguments = SERVICES[name].command(self.settings)[0]
-        workspace = self.settings.instance / "workspace.yaml"  # without the location of the data scientists
-        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+        assert self._workspace.exists()
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 arguments, env=chosen, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self._services.append((name, process))
+
+    @contextmanager
+    def switching_on(self) -> Iterator[None]:
+        """Starts the sensor meanwhile, as a person does where the environment is not production."""
+        wait_until(self.answers, "the code server", 120)
+        command = [sys.executable, "-m", "dagster", "sensor", "start", f"{JOB.name}_days", "-w", str(self._workspace)]
+        silent = subprocess.DEVNULL
+        switch = subprocess.Popen(command, env=self._environment(), stdin=silent, stdout=silent, stderr=silent)
+        yield
+        assert switch.wait(120) == 0
+
+    def _environment(self) -> dict[str, str]:
+        chosen = environment(**{**prepare_instance(self.settings), **self._variables})
+        chosen.pop("DS_TODAY", None)  # which every process reads anew
+        return chosen
+
+    @property
+    def _workspace(self) -> Path:
+        """Names production's location, and not that of the data scientists."""
+        server = {"host": self.settings.host, "port": self.settings.production_port, "location_name": "production"}
+        path = self.settings.instance / "workspace.yaml"
+        path.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+        return path
 
     def pids(self, name: str) -> list[int]:
         """The processes of a service that live."""
@@ -180,28 +202,34 @@ class Machine:
     def undisturbed(self) -> dict[date, tuple[int, str]]:
         """Rows and checksum of each of those days, scored and delivered elsewhere, with nobody near."""
         elsewhere = self.settings.model_copy(update=serving_database_of_its_own(self.settings))
-        found = {}
         for day in self.owed():
-            began = begin(elsewhere)
-            with score_day(JOB, day, elsewhere, release=self.release) as scored:
-                receipt = deliver(
-                    scored.frame, JOB, day, release=self.release, inputs=scored.inputs, settings=elsewhere, began=began
-                )
-            found[day] = (receipt.rows, receipt.checksum)
-        return found
+            self.deliver(day, elsewhere)
+        return self.visible(elsewhere)
 
-    def visible(self) -> dict[date, tuple[int, str]]:
-        """Rows and checksum of the days that consumers see, as the rows are and as the receipts say: they agree."""
-        settings = self.settings
-        found = {day: (receipt.rows, receipt.checksum) for day, receipt in delivered(JOB, settings).items()}
-        with closing(postgres.connect("consumer", settings)) as connection, connection, connection.cursor() as cursor:
-            for day, told in found.items():
-                cursor.execute(f"SELECT count(*) FROM {JOB.table} WHERE day = %s", (day,))
-                [(rows,)] = cursor.fetchall()
+    def deliver(self, day: date, settings: Settings | None = None) -> None:
+        """Scores and delivers a day in this process."""
+        settings = settings or self.settings
+        began = begin(settings)
+        with score_day(JOB, day, settings, release=self.release) as scored:
+            inputs = noted(scored.inputs, sources(JOB, [day], settings)[day])
+            deliver(scored.frame, JOB, day, release=self.release, inputs=inputs, settings=settings, began=began)
+
+    def visible(self, settings: Settings | None = None) -> dict[date, tuple[int, str]]:
+        """Rows and checksum of the days that consumers see; each has one receipt, which says how many rows."""
+        settings, found = settings or self.settings, {}
+        with closing(postgres.connect("consumer", settings)) as connection, connection.cursor() as cursor:
+            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            cursor.execute("SELECT to_regclass('receipts') IS NOT NULL")
+            if cursor.fetchall() == [(False,)]:
+                return {}
+            cursor.execute("SELECT day, rows FROM receipts WHERE job = %s", (JOB.name,))
+            for day, rows in cursor.fetchall():
                 lines = io.StringIO()
                 query = f"COPY (SELECT * FROM {JOB.table} WHERE day = '{day}' ORDER BY {ORDER}) TO STDOUT (FORMAT csv)"
                 cursor.copy_expert(query, lines)
-                assert (rows, hashlib.sha256(lines.getvalue().encode()).hexdigest()) == told, day
+                told = lines.getvalue()
+                assert told.count("\n") == rows, day
+                found[day] = (rows, hashlib.sha256(told.encode()).hexdigest())
         return found
 
     def is_calm(self, undisturbed: dict[date, tuple[int, str]]) -> bool:
