@@ -15,6 +15,7 @@ from ds_pipelines.cli_experiments import experiments, reproduce
 from ds_pipelines.cli_extract import extract
 from ds_pipelines.cli_job import job
 from ds_pipelines.cli_policy import policy
+from ds_pipelines.cli_scores import scores
 from ds_pipelines.errors import DsPipelinesError
 from ds_pipelines.operate.tokens import token
 from ds_pipelines.settings import environment, load_settings, quiet_libraries
@@ -40,6 +41,7 @@ app.add_typer(experiments, name="experiments")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")
 app.add_typer(token, name="token")
+app.add_typer(scores, name="scores")
 
 Transactions = Annotated[
     Path | None, typer.Option(help="Build the shop from real transactions: a CSV in the layout of UCI's Online Retail.")

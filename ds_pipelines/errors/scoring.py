@@ -69,6 +69,17 @@ class DeliveryRefusedError(DsPipelinesError):
         )
 
 
+class NothingDeliveredError(DsPipelinesError):
+    """A delivered day was asked for that is not there."""
+
+    def __init__(self, job: str, day: date | None) -> None:
+        wanted = f"for {day}" if day else "yet"
+        super().__init__(
+            f"Job {job!r} has delivered nothing {wanted}. `ds-pipelines scores list {job}` shows the newest days that "
+            "there are."
+        )
+
+
 class NothingToRestoreError(DsPipelinesError):
     """Days were to be restored of which the release's rows are not kept."""
 
