@@ -2,9 +2,9 @@
 
 The bare loop reads the file by Polars in the same batches, calls NumPy or LightGBM, and keeps customer and score. Ours
 verifies the model and every batch, finds deciles, and gives the rows of the contract in the key's order. pyfunc is
-given the same batches as pandas frames. Reading is most of what all of them do, so predicting is measured alone, too: on
-batches in memory, of Polars for ours and of pandas for pyfunc, and that is what the two are compared by. A side is its
-best of some runs, alternating; CPU seconds, because wall time is the machine's.
+given the same batches as pandas frames. Reading is most of what all of them do, so predicting is measured alone, too:
+on batches in memory, of Polars for ours and of pandas for pyfunc, and that is what the two are compared by. A side is
+its best of some runs, alternating; CPU seconds, because wall time is the machine's.
 """
 
 from __future__ import annotations
