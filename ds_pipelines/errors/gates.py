@@ -32,3 +32,13 @@ class ConfinedProcessError(DsPipelinesError):
             f"The confined process that tries {task!r} of {job!r} ended without an answer ({reason}); expected one. "
             "The release is neither accepted nor refused. `ds-pipelines doctor` tells what this machine can confine."
         )
+
+
+class NotExaminedError(DsPipelinesError):
+    """The gates of acceptance could not be asked."""
+
+    def __init__(self, job: str, reason: str) -> None:
+        super().__init__(
+            f"The release of {job!r} is neither accepted nor refused, because the gates could not be asked: {reason} "
+            "Mend that, and take it through the gates again; `ds-pipelines up --environment acceptance` shows the run."
+        )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ds_pipelines.errors import NotApprovedError, NothingToRollBackError, SelfApprovalError
 from ds_pipelines.evidence import Acceptance
 from ds_pipelines.release import registered, registry, signing, waivers
+from ds_pipelines.release.gates.names import GATES
 from ds_pipelines.release.ledger import Ledger, champion_of
 from ds_pipelines.release.manifest import package_digest
 
@@ -242,7 +243,7 @@ def _require_accepted(now: Standing, manifest: ReleaseManifest, action: str) -> 
         words = f"; the last time it was {now.examined.because}" if refused and now.examined else ""
         raise NotApprovedError(now.name, action, f"one that the gates let through{words}", step)
     found = Acceptance.model_validate(now.accepted.evidence)
-    if missing := _expected_gates() - {result.gate for result in found.gates}:
+    if missing := GATES.keys() - {result.gate for result in found.gates}:
         raise NotApprovedError(now.name, action, f"an answer of every gate, also of {', '.join(sorted(missing))}", step)
     if not found.passed or found.release != manifest.digest:
         raise NotApprovedError(now.name, action, "an acceptance of this release by every gate", step)
@@ -250,9 +251,3 @@ def _require_accepted(now: Standing, manifest: ReleaseManifest, action: str) -> 
         words = "an acceptance by the code that runs now, which changed since"
         raise NotApprovedError(now.name, action, words, step)
     return now.accepted
-
-
-def _expected_gates() -> set[str]:
-    from ds_pipelines.release.gates.every import GATES
-
-    return {gate.name for gate in GATES}

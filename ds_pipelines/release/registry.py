@@ -2,8 +2,8 @@
 
 What belongs here: verifying an offer, taking it over, and finding the release in use. What does not: scoring with it.
 
-The registry is MLflow's, in a database of production's own; MLflow only remembers (`registered`). A release's files are copied first
-and verified as copied, in a folder that is complete before it gets its name, and signed.
+The registry is MLflow's, in a database of production's own; MLflow only remembers (`registered`). A release's files are
+copied first and verified as copied, in a folder that is complete before it gets its name, and signed.
 """
 
 from __future__ import annotations

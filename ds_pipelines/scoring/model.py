@@ -188,6 +188,8 @@ def inspected(card: ModelCard, folder: Path) -> None:
     content = verified(card, folder)
     if card.format == "skops":
         _require_parts(card, content)
+    elif card.format == "onnx":
+        onnx.require_parts(card.name, content)
 
 
 def _require_parts(card: ModelCard, content: bytes) -> None:

@@ -38,6 +38,7 @@ def sellers(day: date) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "day": [day] * len(products),
+            "segment": ["all"] * len(products),
             "category": ["kitchen"] * len(products),
             "rank": range(1, len(products) + 1),
             "product_id": range(7, 7 + len(products)),

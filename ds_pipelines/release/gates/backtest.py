@@ -1,6 +1,7 @@
 """The gate over what the candidate would have been worth lately: better than the champion, or than knowing nothing.
 
-What belongs here: choosing the days, and the comparison with its uncertainty. What does not: scoring those days (`child`).
+What belongs here: the comparison, with its uncertainty. What does not: choosing the days (`judgement`), and scoring
+them (`child`).
 
 Days lie behind everything that the model learned from: none before the first that it was judged on. Customers come on
 several days; the interval counts each of them once, by what they add up to (DeLong's influences, clustered).
@@ -10,22 +11,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from ds_pipelines.release.gates.case import answer
-from ds_pipelines.release.gates.confined import run
-from ds_pipelines.release.gates.faithfulness import MEMORY, SECONDS
-from ds_pipelines.release.manifest import PREDICTIONS
+from ds_pipelines.release.gates.confined import PAST
 
 if TYPE_CHECKING:
     from ds_pipelines.evidence import GateResult
     from ds_pipelines.release.gates.case import Case
 
-DAYS, APART = 3, timedelta(days=7)
-"""How many days are looked at, at most, and how far they are apart; the last is the newest whose outcome is known."""
 ONE_SIDED_95 = 1.645
 KNOWING_NOTHING = 0.5
 """The ROC AUC of the same score for everybody."""
@@ -56,24 +52,22 @@ def backtest(case: Case) -> GateResult:
     expected = f"a ROC AUC on recent days at least {margin:g} above that of {against}, and not by chance"
     if manifest.model is None:
         return answer("backtest", expected, None, "a computation, which predicts nothing")
-    days = _days(case)
-    if not days:
+    past = case.judged.told.get("past")
+    if past is None:
         lacking = "no day since it was judged whose outcome is known, or no outcome in the job's module"
         return answer("backtest", expected, lacking, "")
-    other = str(case.champion.folder) if case.champion and case.champion.manifest.model else None
-    details = {"days": [str(day) for day in days], "champion": other}
-    done = run(case, "past", seconds=SECONDS, memory=MEMORY * manifest.budget_memory, **details)
-    if done.capped or "refused" in done.told:
-        return answer("backtest", expected, done.capped or str(done.told["refused"]), "")
-    found = compare(pl.read_parquet(done.folder / "past.parquet"), str(case.job.entity))
+    if "refused" in past:
+        return answer("backtest", expected, str(past["refused"]), "")
+    found = compare(pl.read_parquet(case.judged.folder / PAST), str(case.job.entity))
     if found is None:
-        return answer("backtest", expected, "on no day came both outcomes", "", days=details["days"])
-    words = f"{found.candidate:.3f} against {found.other:.3f} of {against}: {found.gain:+.3f}, at least {found.low:+.3f}"
+        return answer("backtest", expected, "on no day came both outcomes", "", days=past["days"])
+    gained = f"{found.gain:+.3f}, at least {found.low:+.3f}"
+    words = f"{found.candidate:.3f} against {found.other:.3f} of {against}: {gained}"
     # A margin below 0 asks only not to be worse, which then must be shown as well.
     fine = found.gain >= margin and found.low >= min(margin, 0.0)
     return answer(
         "backtest", expected, None if fine else words, words,
-        days=details["days"], against=against, margin=margin, auc=found.candidate, auc_of_other=found.other,
+        days=past["days"], against=against, margin=margin, auc=found.candidate, auc_of_other=found.other,
         gain=found.gain, gain_at_least=found.low, rows=found.rows, entities=found.entities,
     )  # fmt: skip
 
@@ -106,19 +100,9 @@ def compare(past: pl.DataFrame, entity: str) -> Gain | None:
 
 
 def _placement(name: str) -> pl.Expr:
-    """For each row the share of the day's rows of the other outcome that it is on the right side of; ties count half."""
+    """The share of the day's rows of the other outcome that a row is on the right side of; ties count half."""
     of_all = pl.col(name).rank("average").over("day")
     of_own = pl.col(name).rank("average").over("day", "positive")
     others = pl.len().over("day") - pl.len().over("day", "positive")
     above = (of_all - of_own) / others
     return pl.when("positive").then(above).otherwise(1 - above)
-
-
-def _days(case: Case) -> list[date]:
-    job = case.job
-    if job.outcome is None or job.horizon is None:
-        return []
-    judged = pl.scan_parquet(case.candidate.folder / PREDICTIONS).select(pl.col("as_of").min()).collect().item()
-    last = case.settings.last_extractable_day() - job.horizon
-    days = [last - number * APART for number in range(DAYS)]
-    return sorted(day for day in days if day >= max(judged or date.max, case.settings.first_day))

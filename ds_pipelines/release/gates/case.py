@@ -17,6 +17,7 @@ from ds_pipelines.release.registry import in_use
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ds_pipelines.release.gates.confined import Answer
     from ds_pipelines.release.gates.reading import Tables
     from ds_pipelines.release.gates.trial import Trial
     from ds_pipelines.release.manifest import ReleaseManifest
@@ -70,16 +71,23 @@ class Case:
 
         return hold(self)
 
+    @cached_property
+    def judged(self) -> Answer:
+        """What the model says of held-out rows and of past days, asked once."""
+        from ds_pipelines.release.gates.judgement import ask
 
-def open_case(job: ScoringJob, settings: Settings, work: Path) -> Case:
-    """The newest release that was offered of a job.
+        return ask(self)
+
+
+def open_case(job: ScoringJob, settings: Settings, work: Path, wanted: str | None = None) -> Case:
+    """The release that somebody named, or the newest that was offered of a job.
 
     Raises:
         NothingProposedError: none was.
         ManifestError: its manifest was edited, or is none.
         DatabaseUnreachableError: the registry does not answer.
     """
-    manifest = manifests.load(manifests.newest(job.name, settings.releases))
+    manifest = manifests.load(manifests.find(wanted or job.name, settings.releases))
     offered = Offered(manifest, settings.registry_artifacts / "offered" / manifest.digest)
     used = in_use(job.name, settings)
     champion = None if used is None or used[0].digest == manifest.digest else Offered(*used)

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import sys
 import time
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,16 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from ds_pipelines.errors import DsPipelinesError, ReleaseRefusedError
-from ds_pipelines.evidence import RunInput
+from ds_pipelines.evidence import Profile, RunInput
 from ds_pipelines.extract import policy as policies
 from ds_pipelines.extract import production
 from ds_pipelines.release import faithful
-from ds_pipelines.release.manifest import INPUTS, PREDICTIONS, ReleaseManifest
+from ds_pipelines.release.gates.confined import PAST
+from ds_pipelines.release.manifest import INPUTS, PREDICTIONS, PROFILE, ReleaseManifest
+from ds_pipelines.scoring import drift
 from ds_pipelines.scoring import model as models
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.checks import Expected
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines.settings import load_settings
 
@@ -32,22 +36,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ds_pipelines.scoring.job import ScoringJob
+    from ds_pipelines.scoring.score import Scored
     from ds_pipelines.settings import Settings
+
+
+LIBRARIES: Mapping[str | None, tuple[str, ...]] = {
+    None: ("pandera.polars",),
+    "lightgbm": ("pandera.polars", "lightgbm"),
+    "skops": ("pandera.polars", "skops.io", "sklearn.pipeline"),
+    "onnx": ("pandera.polars", "onnxruntime"),
+}
+"""What production has imported before a day begins, by the model's format."""
 
 
 def day_of_candidate(folder: Path, task: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """Scores a day and delivers it, as production would every day."""
-    job, manifest, files = _release(folder, "candidate", Path(task["candidate"]))
+    candidate = _release(folder, "candidate", Path(task["candidate"]))
+    job, manifest = candidate.job, candidate.manifest
+    for library in LIBRARIES[None if manifest.model is None else manifest.model.format]:
+        importlib.import_module(library)
     began = time.monotonic()
-    model = None if manifest.model is None else models.load(manifest.model, files / "model")
+    model = None if manifest.model is None else candidate.loaded()
     loaded = time.monotonic()
     day = date.fromisoformat(task["day"])
-    scored = score_day(job, day, settings, release=manifest.digest, model=model)
-    computed = time.monotonic()
-    receipt = deliver(scored.frame, job, day, release=manifest.digest, inputs=scored.inputs, settings=settings)
+    run_began = begin(settings)
+    with score_day(job, day, settings, release=manifest.digest, model=model) as scored:
+        computed = time.monotonic()
+        receipt = deliver(
+            scored.batches(), job, day, release=manifest.digest, inputs=scored.inputs, settings=settings,
+            began=run_began, expected=_expected(scored, candidate.files),
+        )  # fmt: skip
     return {
         "rows": receipt.rows,
         "checksum": receipt.checksum,
+        "checks": {check.name: check.words for check in receipt.checks},
         "seconds": round(time.monotonic() - began, 3),
         "loading": round(loaded - began, 3),
         "scoring": round(computed - loaded, 3),
@@ -55,64 +77,94 @@ def day_of_candidate(folder: Path, task: Mapping[str, Any], settings: Settings) 
     }
 
 
-def faithfulness(folder: Path, task: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Production's features from the experiment's snapshots, and the model's scores of them, beside the experiment's."""
-    job, manifest, files = _release(folder, "candidate", Path(task["candidate"]))
-    if manifest.model is None:
-        raise AssertionError("a computation has nothing to be faithful to")
-    model = models.load(manifest.model, files / "model")
-    predictions = pl.read_parquet(files / PREDICTIONS)
-    inputs = TypeAdapter(list[RunInput]).validate_json((files / INPUTS).read_bytes())
-    shown = faithful.check(job, model, predictions, inputs, settings)
+def _expected(scored: Scored, files: Path) -> Expected:
+    """What a day's rows are checked against, as in production."""
+    profile = files / PROFILE
+    return Expected(
+        scored.population,
+        Profile.model_validate_json(profile.read_bytes()) if profile.is_file() else None,
+        None if scored.features is None else drift.sampled(scored.features),
+    )
+
+
+def judged(folder: Path, task: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """What the model says of the held-out rows, and, if that is what the experiment had, of past days."""
+    candidate = _release(folder, "candidate", Path(task["candidate"]))
+    told: dict[str, Any] = {"faithful": _answered(lambda: _held_out(candidate, settings))}
+    if "refused" not in told["faithful"] and task["days"]:
+        champion = _release(folder, "champion", Path(task["champion"])) if task["champion"] else None
+        told["past"] = _answered(lambda: _past(candidate, champion, folder, task["days"], settings))
+    return told
+
+
+def _held_out(candidate: Release, settings: Settings) -> dict[str, Any]:
+    predictions = pl.read_parquet(candidate.files / PREDICTIONS)
+    inputs = TypeAdapter(list[RunInput]).validate_json((candidate.files / INPUTS).read_bytes())
+    shown = faithful.check(candidate.job, candidate.loaded(), predictions, inputs, settings)
     return {"rows": shown.rows, "days": shown.days, "difference": shown.difference}
 
 
-def past_days(folder: Path, task: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """The scores that the candidate, and the champion, would have given at the end of past days, with what came true."""
-    job, manifest, files = _release(folder, "candidate", Path(task["candidate"]))
-    scorers = {"candidate": (job, manifest, files)}
-    if task["champion"]:
-        scorers["champion"] = _release(folder, "champion", Path(task["champion"]))
-    reads = sorted({table for each, _, _ in scorers.values() for table in each.reads})
+def _past(
+    candidate: Release, champion: Release | None, folder: Path, days: list[str], settings: Settings
+) -> dict[str, Any]:
+    """Scores that both would have given at the end of past days, with what came true, into a file."""
+    scorers = {"candidate": candidate} | ({"champion": champion} if champion else {})
+    reads = sorted({table for each in scorers.values() for table in each.job.reads})
     tables = {name: production.transformed(name, settings).lazy() for name in reads}
-    loaded = {
-        name: models.load(found.model, place / "model") for name, (_, found, place) in scorers.items() if found.model
-    }
-    days = []
-    for day in (date.fromisoformat(each) for each in task["days"]):
+    models_of = {name: each.loaded() for name, each in scorers.items()}
+    made = []
+    for day in (date.fromisoformat(each) for each in days):
         known = {name: _until(table, name, day, settings) for name, table in tables.items()}
-        outcome = _outcome(job, tables, day, settings)
-        for name, model in loaded.items():
-            scorer = scorers[name][0]
-            features = scorer.compute(known, day, settings.zone).collect()
-            entity = str(scorer.entity)
-            scores = features.select(entity, pl.Series(name, model.predict(features.drop(entity))))
-            outcome = outcome.join(scores, on=entity, how="full", coalesce=True)
-        days.append(outcome.with_columns(day=pl.lit(day), outcome=pl.col("outcome").fill_null(0.0)))
-    pl.concat(days).drop_nulls(list(loaded)).write_parquet(folder / "past.parquet")
-    return {"days": [str(each) for each in task["days"]]}
+        rows = _outcome(candidate.job, tables, day, settings)
+        for name, each in scorers.items():
+            entity = str(each.job.entity)
+            features = each.job.compute(known, day, settings.zone).collect()
+            scores = features.select(entity, pl.Series(name, models_of[name].predict(features.drop(entity))))
+            rows = rows.join(scores, on=entity, how="full", coalesce=True)
+        made.append(rows.with_columns(day=pl.lit(day), outcome=pl.col("outcome").fill_null(0.0)))
+    pl.concat(made).drop_nulls(list(scorers)).write_parquet(folder / PAST)
+    return {"days": days}
+
+
+def _answered(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What came of some work; a refusal of ours is an answer, too."""
+    try:
+        return work()
+    except DsPipelinesError as error:
+        return {"refused": str(error)}
 
 
 TASKS: Mapping[str, Callable[[Path, Mapping[str, Any], Settings], dict[str, Any]]] = {
-    "day": day_of_candidate, "faithful": faithfulness, "past": past_days,
+    "day": day_of_candidate, "judged": judged,
 }  # fmt: skip
 
 
 def main(task: str, folder: Path) -> None:
-    """Does a task, and writes what came of it; a refusal of ours is an answer, too."""
+    """Does a task, and writes what came of it, whole."""
     settings = load_settings()
     told = json.loads((folder / "task.json").read_text())
-    try:
-        answer = TASKS[task](folder, told, settings)
-    except DsPipelinesError as error:
-        answer = {"refused": str(error), "kind": type(error).__name__}
+    answer = _answered(lambda: TASKS[task](folder, told, settings))
     draft = folder / "answer.draft"
     draft.write_text(json.dumps(answer))
     draft.rename(folder / "answer.json")
 
 
-def _release(folder: Path, name: str, files: Path) -> tuple[ScoringJob, ReleaseManifest, Path]:
-    """A release's job, from the module that it keeps, not from the one that lies in the package."""
+@dataclass(frozen=True)
+class Release:
+    """A release as it keeps itself: its module is the one in its folder, not the one in the package."""
+
+    job: ScoringJob
+    manifest: ReleaseManifest
+    files: Path
+
+    def loaded(self) -> models.Model:
+        """Its model, loaded."""
+        if self.manifest.model is None:
+            raise AssertionError("a computation has no model to load")
+        return models.load(self.manifest.model, self.files / "model")
+
+
+def _release(folder: Path, name: str, files: Path) -> Release:
     manifest = ReleaseManifest.model_validate_json((folder / f"{name}.json").read_text())
     path = files / "code" / manifest.code.file
     specification = importlib.util.spec_from_file_location(f"ds_pipelines_{name}", path)
@@ -124,7 +176,7 @@ def _release(folder: Path, name: str, files: Path) -> tuple[ScoringJob, ReleaseM
     job: ScoringJob = module.JOB
     if job.name != manifest.name:
         raise ReleaseRefusedError(manifest.name, manifest.code.file, f"the module of job {manifest.name}")
-    return job, manifest, files
+    return Release(job, manifest, files)
 
 
 def _until(table: pl.LazyFrame, name: str, day: date, settings: Settings) -> pl.LazyFrame:

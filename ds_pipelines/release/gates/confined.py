@@ -1,11 +1,11 @@
 """Loading a candidate's model, where it can do nothing but compute: in a process of its own, under caps, behind walls.
 
-What belongs here: that process's task, home, walls and caps, and its answer. What does not: the mechanisms (`caps`), and
-what it computes (`child`).
+What belongs here: that process's task, home, walls and caps, and its answer. What does not: the mechanisms (`caps`),
+and what it computes (`child`).
 
 It gets a home of its own with copies of the few secrets that the scoring needs, and may write nothing else. It logs in
-as acceptance does: it reads the shop and writes `serving_acceptance`. It connects to no port but the databases', so what
-it reads has nowhere to go.
+as acceptance does: it reads the shop and writes `serving_acceptance`. It connects to no port but the databases', so
+what it reads has nowhere to go.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 WARDEN = "import sys; sys.path.append({root!r}); from ds_pipelines.caps.warden import main; main()"
 ROLES: Mapping[postgres.Role, str] = {"scoring": "DS_SCORING_URL", "serving": "DS_ACCEPTANCE_URL"}
 """The databases that it reaches, and the variables that name them to it."""
+PAST = "past.parquet"
+"""The file with scores of past days: `candidate` and perhaps `champion`, beside `outcome`."""
 DISK = 20 << 30
 PROCESSES = 500
 PATIENCE_SECONDS = 30.0
@@ -93,11 +95,11 @@ def run(case: Case, task: str, *, seconds: float, memory: int, **details: Any) -
                 "disk": DISK,
                 "processes": PROCESSES,
                 "cores": None,
-                "walls": _walls(case.settings, home, folder, Path(scratch), releases, memory),
+                "walls": _walls(case.settings, folder, Path(scratch), releases, memory),
             }
         )
     if report is None:
-        raise ConfinedProcessError(case.job.name, task, "the process that watches it was lost")
+        raise ConfinedProcessError(case.job.name, task, said or "the process that watches it was lost")
     answer = folder / "answer.json"
     found = json.loads(answer.read_text()) if answer.is_file() and not report["capped"] else {}
     if not found and not report["capped"]:
@@ -141,18 +143,17 @@ def _embedded(role: postgres.Role, settings: Settings) -> bool:
 
 
 def _walls(
-    settings: Settings, home: Path, folder: Path, scratch: Path, releases: Sequence[Offered], memory: int
+    settings: Settings, folder: Path, scratch: Path, releases: Sequence[Offered], memory: int
 ) -> dict[str, object]:
     outside = os.path.realpath(settings.home)
     programs = [Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent.parent]
-    wanted = [*programs, PACKAGE, settings.policies, *(PROJECT.glob("pyproject.toml"))]
+    wanted = [*programs, PACKAGE, settings.policies]
     inside = [*(each.folder for each in releases), settings.snapshots, *_sockets(settings)]
     return {
         "readable": [
             *(kept for path in wanted for kept in allowed_apart_from(str(path), [outside])),
             *(os.path.realpath(path) for path in inside),
         ],
-        "listed": [str(PROJECT)],
         "writable": [str(folder)],
         "hidden": [str(Path.home()), outside],
         "ports": sorted(set(_ports(settings))),

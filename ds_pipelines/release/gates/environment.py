@@ -33,7 +33,7 @@ OTHERS_SQL = """
 
 
 def environment(case: Case) -> GateResult:
-    """It is acceptance, delivers into a database of its own, and may write neither the shop nor what production serves."""
+    """It is acceptance, delivers into a database of its own, and may write neither the shop nor what is served."""
     settings = case.settings
     refused = list(_wrong(settings))
     return answer(

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ds_pipelines.errors import NotAcceptedError
 from ds_pipelines.evidence import Acceptance
 from ds_pipelines.release import waivers
 from ds_pipelines.release.gates.backtest import backtest
 from ds_pipelines.release.gates.case import open_case
 from ds_pipelines.release.gates.environment import environment
 from ds_pipelines.release.gates.evidence import evidence
-from ds_pipelines.release.gates.faithfulness import faithful
 from ds_pipelines.release.gates.files import form, hashes
 from ds_pipelines.release.gates.independent import independent
+from ds_pipelines.release.gates.judgement import faithful
+from ds_pipelines.release.gates.names import GATES, WORKING
 from ds_pipelines.release.gates.people import owners, tests
 from ds_pipelines.release.gates.promise import code, contract
 from ds_pipelines.release.gates.skew import no_leak, no_skew
@@ -31,7 +34,7 @@ from ds_pipelines.release.ledger import Ledger
 from ds_pipelines.release.manifest import package_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from ds_pipelines.evidence import GateResult
     from ds_pipelines.release.gates.case import Case
@@ -41,96 +44,104 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
 
 
-@dataclass(frozen=True)
-class Gate:
-    """One question to a candidate."""
-
-    name: str
-    check: Callable[[Case], GateResult]
-    works: bool = False
-    """Whether it reads production or loads the model; asked only if no gate before it refuses."""
-
-    @property
-    def description(self) -> str:
-        """What it asks, in a sentence."""
-        return (self.check.__doc__ or "").strip()
-
-    @property
-    def check_name(self) -> str:
-        """As Dagster names the asset check."""
-        return self.name.replace(" ", "_")
-
-
-GATES = (
-    Gate("evidence", evidence),
-    Gate("hashes", hashes),
-    Gate("format", form),
-    Gate("environment", environment),
-    Gate("code", code),
-    Gate("contract", contract),
-    Gate("tests", tests),
-    Gate("owners", owners),
-    Gate("no skew", no_skew, works=True),
-    Gate("no leak", no_leak, works=True),
-    Gate("independent", independent, works=True),
-    Gate("budget", budget, works=True),
-    Gate("delivery", delivery, works=True),
-    Gate("faithful", faithful, works=True),
-    Gate("backtest", backtest, works=True),
+CHECKS: Mapping[str, Callable[[Case], GateResult]] = MappingProxyType(
+    {
+        "evidence": evidence,
+        "hashes": hashes,
+        "format": form,
+        "environment": environment,
+        "code": code,
+        "contract": contract,
+        "tests": tests,
+        "owners": owners,
+        "no skew": no_skew,
+        "no leak": no_leak,
+        "independent": independent,
+        "budget": budget,
+        "delivery": delivery,
+        "faithful": faithful,
+        "backtest": backtest,
+    }
 )
-"""Up to `independent` nothing of the model is loaded."""
+"""What answers for each name of `names.GATES`."""
 
 
-def examine(case: Case) -> Iterator[GateResult]:
-    """Asks every gate that loads nothing; then, as long as none refuses, those that work.
+@dataclass
+class Hearing:
+    """One candidate before the gates."""
 
-    Raises:
-        The errors of reading production, and of the confined process: then nothing is known of the candidate.
-    """
-    waived = waivers.of_release(case.manifest.digest, case.job.name, case.settings)
-    refused = False
-    for gate in GATES:
-        if gate.works and refused:
-            return
-        began = time.monotonic()
-        result = gate.check(case).model_copy(update={"seconds": round(time.monotonic() - began, 3)})
-        if not result.passed:
-            result = _waived(result, waived)
-        refused |= not result.passed
-        yield result
+    case: Case
+    by: str
+    """Who asked, for the ledger."""
+    answers: list[GateResult] = field(default_factory=list)
+
+    def results(self) -> Iterator[GateResult]:
+        """Asks every gate that loads nothing; then, until one refuses, those that work. The ledger gets the answers.
+
+        Raises:
+            The errors of reading production, and of the confined process: then nothing is known of the candidate, and
+            nothing is written.
+        """
+        waived = waivers.of_release(self.case.manifest.digest, self.case.job.name, self.case.settings)
+        for name in GATES:
+            if name in WORKING and not all(each.passed for each in self.answers):
+                break
+            began = time.monotonic()
+            found = CHECKS[name](self.case)
+            found = found.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+            self.answers.append(found if found.passed else _waived(found, waived))
+            yield self.answers[-1]
+        record(self.acceptance, self.case.settings, by=self.by)
+
+    @property
+    def acceptance(self) -> Acceptance:
+        """What the gates said."""
+        return Acceptance(
+            job=self.case.job.name,
+            release=self.case.manifest.digest,
+            gates=tuple(self.answers),
+            code=package_digest(),
+            at=datetime.now(UTC),
+        )
+
+    def require_accepted(self) -> None:
+        """Refuses a candidate that a gate refused.
+
+        Raises:
+            NotAcceptedError: it names each such gate.
+        """
+        refusing = [(each.gate, each.words, each.expected) for each in self.answers if not each.passed]
+        if refusing:
+            raise NotAcceptedError(self.case.job.name, self.case.manifest.digest, refusing)
 
 
-def accept(
-    job: ScoringJob, settings: Settings, *, by: str, on_result: Callable[[GateResult], None] | None = None
-) -> Acceptance:
-    """Takes the newest release that was offered of a job through the gates, and writes what they said into the ledger.
+@contextmanager
+def hearing(job: ScoringJob, settings: Settings, *, by: str, wanted: str | None = None) -> Iterator[Hearing]:
+    """Brings a release before the gates.
 
     Args:
         job: As production has it.
         settings: Of acceptance.
         by: Who asked, for the ledger.
-        on_result: Called with each gate's answer as it comes.
+        wanted: The name of a manifest; None: the newest that was offered of the job.
 
     Raises:
         NothingProposedError, ManifestError: there is no release to look at.
-        LedgerBrokenError: the ledger was changed.
-        The errors of `examine`: nothing was written.
+        LedgerBrokenError: the ledger was changed; nothing is looked at.
+        DatabaseUnreachableError: the ledger or the registry does not answer.
     """
     Ledger(settings).verify()
     settings.acceptance.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=settings.acceptance, prefix="case-") as work:
-        case = open_case(job, settings, Path(work))
-        results = []
-        for result in examine(case):
-            results.append(result)
-            if on_result is not None:
-                on_result(result)
-        found = Acceptance(
-            job=job.name, release=case.manifest.digest, gates=tuple(results), code=package_digest(),
-            at=datetime.now(UTC),
-        )  # fmt: skip
-    record(found, settings, by=by)
-    return found
+        yield Hearing(open_case(job, settings, Path(work), wanted), by)
+
+
+def accept(job: ScoringJob, settings: Settings, *, by: str) -> Acceptance:
+    """Takes the newest release that was offered of a job through the gates, outside of Dagster; as `hearing`."""
+    with hearing(job, settings, by=by) as heard:
+        for _ in heard.results():
+            pass
+        return heard.acceptance
 
 
 def record(found: Acceptance, settings: Settings, *, by: str) -> Entry:

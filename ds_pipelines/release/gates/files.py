@@ -58,7 +58,10 @@ def _differing(offered: Offered) -> Iterator[str]:
     for name, file in named.items():
         path = there.get(name)
         # A link leads to a file that somebody can change after this gate.
-        if path is None or path.is_symlink() or not path.is_file():
-            yield name
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+        if (
+            path is None
+            or path.is_symlink()
+            or not path.is_file()
+            or hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256
+        ):
             yield name

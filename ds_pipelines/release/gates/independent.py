@@ -2,8 +2,8 @@
 
 What belongs here: asking production by that SQL, and comparing. What does not: the definitions (`production/jobs`).
 
-The SQL lies beside the job's module. It takes `%(day)s` and `%(zone)s`, and gives the columns of the contract apart from
-`day` and `release`, in their order.
+The SQL lies beside the job's module. It takes `%(day)s` and `%(zone)s`, and gives the columns of the contract apart
+from `day` and `release`, in their order.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ def independent(case: Case) -> GateResult:
         if unlike := difference(ours.select(names), theirs, [name for name in case.job.key if name != "day"]):
             return answer("independent", expected, f"{day}: {unlike}", "", days=[str(each) for each in days])
     told = [str(each) for each in days]
-    return answer("independent", expected, None, f"{rows:,} rows on {len(days)} days are the same", days=told, rows=rows)
+    return answer(
+        "independent", expected, None, f"{rows:,} rows on {len(days)} days are the same", days=told, rows=rows
+    )
 
 
 def _first(case: Case) -> date:
     """The first day for which enough was read."""
-    return case.tables.first + (case.job.history or timedelta(0)) if case.job.history else case.tables.first
+    return case.tables.first + (case.job.history or timedelta(0))
 
 
 def _asked(query: str, case: Case, day: date, names: list[str]) -> pl.DataFrame:

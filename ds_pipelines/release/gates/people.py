@@ -28,34 +28,32 @@ OWNER = re.compile(r"team:[\w-]+|[^@\s]+@[^@\s]+")
 """As Dagster has owners: a team, or an address."""
 
 
-def tests(case: Case, folder: Path = TESTS) -> GateResult:
+def tests(case: Case) -> GateResult:
     """Some test of the project uses the job and asserts something about it."""
-    found = dict(sorted(_tests_of(case.job.name, folder)))
+    found = dict(sorted(_tests_of(case.job.name, TESTS)))
     return answer(
         "tests",
-        f"a test below {folder.name}/ that takes job {case.job.name} and asserts something of what it computes",
+        f"a test below {TESTS.name}/ that takes job {case.job.name} and asserts something of what it computes",
         None if found else f"no test takes {case.job.name}",
         f"{sum(len(names) for names in found.values())} tests in {len(found)} files take it",
-        files={
-            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found
-        },
+        files={path.relative_to(TESTS).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found},
     )
 
 
-def owners(case: Case, file: Path = CODEOWNERS) -> GateResult:
+def owners(case: Case) -> GateResult:
     """Somebody answers for the release, somebody reviews its module, and somebody reads what it delivers."""
     manifest = case.manifest
-    reviewers = _reviewers(manifest.code.file, file)
+    reviewers = _reviewers(manifest.code.file, CODEOWNERS)
     refused = None
     if not OWNER.fullmatch(manifest.owner):
         refused = "the release has no owner"
     elif not reviewers:
-        refused = f"{file.name} names nobody for {manifest.code.file}"
+        refused = f"{CODEOWNERS.name} names nobody for {manifest.code.file}"
     elif not manifest.consumers:
         refused = "the release names no consumers: nobody would be told when it fails"
     return answer(
         "owners",
-        f"an owner (team:… or an address), reviewers in {file.name}, and consumers",
+        f"an owner (team:… or an address), reviewers in {CODEOWNERS.name}, and consumers",
         refused,
         f"{manifest.owner} answers for it",
         owner=manifest.owner,
@@ -83,8 +81,12 @@ def _names_of(node: ast.stmt, job: str) -> Iterator[str]:
         for alias in node.names:
             if f"{node.module}.{alias.name}".endswith((f"jobs.{job}", f"jobs.{job}.JOB", f"jobs.{job}.{alias.name}")):
                 yield alias.asname or alias.name
-    elif isinstance(node, ast.Assign) and job in {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}:
+    elif isinstance(node, ast.Assign) and _says(node, job):
         yield from (part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+def _says(node: ast.AST, text: str) -> bool:
+    return any(isinstance(part, ast.Constant) and part.value == text for part in ast.walk(node))
 
 
 def _asserts(function: ast.FunctionDef, taken: set[str]) -> bool:

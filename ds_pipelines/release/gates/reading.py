@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from ds_pipelines.scoring.job import ScoringJob, Tables as ScoredTables
+    from ds_pipelines.scoring.job import ScoringJob
+    from ds_pipelines.scoring.job import Tables as ScoredTables
     from ds_pipelines.settings import Settings
 
 WINDOW = timedelta(days=60)
@@ -81,13 +82,13 @@ def read(job: ScoringJob, settings: Settings, folder: Path) -> Tables:
     folder.mkdir(parents=True, mode=0o700)
     scored, extracted = {}, {}
     for name in job.reads:
-        scored[name], extracted[name] = _both(name, policy, settings, folder, first, last)
+        scored[name], extracted[name] = _both(name, policy, settings, folder, first=first, last=last)
     by_day = {name: policy.table(name).by_day for name in job.reads}
     return Tables(first, last, scored, extracted, by_day, policy)
 
 
 def _both(
-    name: str, policy: policies.Policy, settings: Settings, folder: Path, first: date, last: date
+    name: str, policy: policies.Policy, settings: Settings, folder: Path, *, first: date, last: date
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     with opened("scoring", settings, policy, name, first=first, last=last) as production:
         readable = production.session.readable(policy, name)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import polars as pl
 from polars.exceptions import PolarsError
 
 from ds_pipelines.release.gates.case import answer
 
 if TYPE_CHECKING:
     from datetime import date
+
+    import polars as pl
 
     from ds_pipelines.evidence import GateResult
     from ds_pipelines.release.gates.case import Case

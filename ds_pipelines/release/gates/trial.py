@@ -75,7 +75,7 @@ def delivery(case: Case) -> GateResult:
         "rows that keep the contract, delivered whole with a receipt",
         str(told["refused"]) if "refused" in told else None,
         f"{rows:,} rows of {case.trial.day} with their receipt",
-        **{name: told[name] for name in ("rows", "checksum") if name in told},
+        **{name: told[name] for name in ("rows", "checksum", "checks") if name in told},
     )
 
 
