@@ -3,12 +3,13 @@
 Chance: data sets without any relation must be called a signal in one of a hundred cases, however many model families
 were fitted. Leaks: six kinds are planted into data sets whose target is noise, and the verdict must be invalid.
 Signals: real but modest ones, honestly split, must be found, and not be called a leak. Size: the whole verdict, all
-checks included, on 100,000 rows of 30 features.
+checks included, on 100,000 rows of 30 features. Chance and signals are tried with three to six classes as well.
 
 The data are of many shapes: correlated, heavy-tailed, counts, categories, missing values; random splits, splits in time
 with returning entities, splits by entity. Two families are really fitted to every data set.
 
-Run: python -m benchmarks.verdict_error [--small] [--null 2000] [--leaks 300] [--signals 300] [--rows 100000]
+Run: python -m benchmarks.verdict_error [--small] [--null 2000] [--leaks 300] [--signals 300] [--classes 500]
+     [--rows 100000]
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import argparse
 import time
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ class Case:
     test: pl.DataFrame
     groups: str | None = None
     time: str | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def features(self) -> list[str]:
@@ -143,6 +145,21 @@ def well_prepared(train: pl.DataFrame, test: pl.DataFrame, rng: np.random.Genera
     return Case(prepared(train), prepared(test))
 
 
+def of_classes(case: Case, strength: float, rng: np.random.Generator) -> Case:
+    """The target becomes one of three to six classes: the positive one, and others at random or by the driver."""
+    count = int(rng.integers(3, 7))
+    cuts = np.cumsum(rng.dirichlet(np.full(count - 1, 20.0)))[:-1]
+    pull = 0.5 * strength * int(rng.integers(0, 2))
+
+    def cut(side: pl.DataFrame) -> pl.DataFrame:
+        share = 1 / (1 + np.exp(-rng.logistic(size=side.height) - pull * side["driver"].to_numpy()))
+        place = np.where(side["y"].to_numpy() == 1, 0, 1 + np.searchsorted(cuts, share))
+        return side.with_columns(y=pl.Series(place))
+
+    classes = tuple(str(place) for place in range(count))
+    return replace(case, train=cut(case.train), test=cut(case.test), classes=classes)
+
+
 # ---------------------------------------------------------------- six leaks
 
 
@@ -232,8 +249,9 @@ LEAKS: tuple[Callable[[np.random.Generator, int], Case], ...] = (
 def verdict_of(case: Case, rng: np.random.Generator) -> Verdict:
     """Two families are fitted to the training rows and judged on the others, with all checks."""
     split = read_split(
-        case.train, case.test, case.test["y"].to_numpy(), target="y", groups=case.groups, time=case.time, ordered=False
-    )
+        case.train, case.test, case.test["y"].to_numpy(), target="y", groups=case.groups, time=case.time, ordered=False,
+        classes=case.classes,
+    )  # fmt: skip
     groups = case.test[case.groups].to_numpy() if case.groups else None
     return judge(
         "Does it?", case.test["y"].to_numpy(), fitted(case), split=split, groups=groups,
@@ -249,11 +267,14 @@ def fitted(case: Case) -> dict[str, Floats]:
     both = pl.concat([case.train, case.test]).select(case.features)
     matrix = both.with_columns(pl.col(pl.String).rank("dense")).cast(pl.Float64).fill_null(0).to_numpy()
     left, right, y = matrix[: case.train.height], matrix[case.train.height :], case.train["y"].to_numpy()
-    options = {"objective": "binary", "num_leaves": 6, "verbose": -1, "num_threads": 1, "max_bin": 31}
+    aim = {"objective": "multiclass", "num_class": len(case.classes)} if case.classes else {"objective": "binary"}
+    options = {**aim, "num_leaves": 6, "verbose": -1, "num_threads": 1, "max_bin": 31}
     booster = lightgbm.train(options, lightgbm.Dataset(left, y), num_boost_round=20)
     with warnings.catch_warnings(action="ignore"):
-        bayes = GaussianNB().fit(left, y).predict_proba(right)[:, 1]
-    return {"lightgbm": booster.predict(right, num_threads=1), "bayes": np.nan_to_num(bayes, nan=0.5)}
+        bayes = GaussianNB().fit(left, y).predict_proba(right)
+    bayes = np.where(np.isfinite(bayes), bayes, 1 / bayes.shape[1])
+    said = bayes / bayes.sum(axis=1, keepdims=True) if case.classes else bayes[:, 1]
+    return {"lightgbm": booster.predict(right, num_threads=1), "bayes": said}
 
 
 def one(task: tuple[str, int]) -> tuple[str, str, str, str]:
@@ -265,6 +286,10 @@ def one(task: tuple[str, int]) -> tuple[str, str, str, str]:
         case, what = honest(rng, 0.0, rows), "null"
     elif kind == "signal":
         case, what = honest(rng, float(rng.uniform(0.25, 0.5)), 2 * rows), "signal"
+    elif kind == "classes":  # every fifth one has a signal
+        strength = float(rng.uniform(0.4, 0.7)) if number % 5 == 0 else 0.0
+        case, what = of_classes(honest(rng, strength, 2 * rows), strength, rng), "null of classes"
+        what = "signal of classes" if strength else what
     else:
         maker = LEAKS[number % len(LEAKS)]
         case, what = maker(rng, rows), maker.__name__
@@ -295,17 +320,19 @@ def main() -> None:
     parser.add_argument("--null", type=int, default=2_000)
     parser.add_argument("--leaks", type=int, default=300)
     parser.add_argument("--signals", type=int, default=300)
+    parser.add_argument("--classes", type=int, default=500, help="data sets of several classes, every fifth a signal")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--small", action="store_true", help="a tenth of it all")
     options = parser.parse_args()
     part = 10 if options.small else 1
-    counts = {"null": options.null // part, "leak": options.leaks // part, "signal": options.signals // part}
+    asked = {"null": options.null, "leak": options.leaks, "signal": options.signals, "classes": options.classes}
+    counts = {kind: count // part for kind, count in asked.items()}
     seconds = large(options.rows // part)
-    offsets = {"null": 0, "leak": 1_000_000, "signal": 2_000_000}
+    offsets = {"null": 0, "leak": 1_000_000, "signal": 2_000_000, "classes": 3_000_000}
     tasks = [(kind, offsets[kind] + number) for kind, count in counts.items() for number in range(count)]
     with get_context("spawn").Pool(2) as pool:
         found = pool.map(one, tasks, chunksize=5)
-    answers: dict[str, Counter[str]] = {}
+    answers: dict[str, Counter[str]] = {"null of classes": Counter(), "signal of classes": Counter()}
     for _, what, answer, _ in found:
         answers.setdefault(what, Counter())[answer] += 1
     names = ("signal", "no signal", "undecided", "invalid")
@@ -317,13 +344,19 @@ def main() -> None:
     chance = answers["null"]["signal"] / counts["null"]
     called = leaks.count("invalid") / len(leaks)
     power = answers["signal"]["signal"] / counts["signal"]
-    accused = sum(wrong.values()) / (counts["null"] + counts["signal"])
+    accused = sum(wrong.values()) / (counts["null"] + counts["signal"] + counts["classes"])
+    several, found_of_several = (
+        answers[what]["signal"] / max(1, answers[what].total()) for what in ("null of classes", "signal of classes")
+    )
     print(
         f"Chance called a signal: {100 * chance:.2f} %. Leaks called invalid: {100 * called:.1f} %. Signals found: "
-        f"{100 * power:.1f} %. Honest data called invalid: {100 * accused:.2f} %. "
+        f"{100 * power:.1f} %. Of several classes: chance {100 * several:.2f} %, found {100 * found_of_several:.1f} %. "
+        f"Honest data called invalid: {100 * accused:.2f} %. "
         f"{options.rows // part:,} rows: {seconds:.1f} s."
     )
     band = BAND * part**0.5
+    of_several = answers["null of classes"].total()
+    rarely = LEVEL + BAND * (counts["null"] / of_several) ** 0.5 * part**0.5 if of_several else 1.0
     conclude(
         "verdict_error",
         rows,
@@ -335,6 +368,8 @@ def main() -> None:
         holds=abs(chance - LEVEL) <= band
         and called >= LEAKS_CALLED
         and power >= SIGNALS_FOUND
+        and several <= rarely
+        and found_of_several >= (SIGNALS_FOUND if of_several else 0)
         and accused <= WRONGLY_INVALID
         and seconds <= SECONDS,
     )

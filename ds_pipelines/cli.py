@@ -13,6 +13,7 @@ import typer
 from ds_pipelines import cli_accept, cli_review, cli_run, cli_table
 from ds_pipelines.cli_experiments import experiments, reproduce
 from ds_pipelines.cli_extract import extract
+from ds_pipelines.cli_job import job
 from ds_pipelines.cli_policy import policy
 from ds_pipelines.cli_release import release
 from ds_pipelines.errors import DsPipelinesError
@@ -35,6 +36,7 @@ app.add_typer(cli_table.requests, name="requests")
 app.command("review")(cli_review.review)
 app.add_typer(extract, name="extract")
 app.add_typer(policy, name="policy")
+app.add_typer(job, name="job")
 app.add_typer(experiments, name="experiments")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")

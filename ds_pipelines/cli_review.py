@@ -30,8 +30,9 @@ def review(
 
     Example: ds-pipelines review 8f2c… --answer known_in_time="checked against the ticket's history" --name "Ada Byron"
     """
+    from ds_pipelines.gateway.users import of_this_account
     from ds_pipelines.lab.history import opened as history
-    from ds_pipelines.lab.review import answered, keep, open_review, sign, this_user
+    from ds_pipelines.lab.review import answered, keep, open_review, sign
 
     settings = load_settings()
     with history(settings) as known:
@@ -43,7 +44,7 @@ def review(
     if asking:
         current = answered(current, {key: _asked(current, key) for key in current.unanswered})
         if name is None and not current.unanswered:
-            name = typer.prompt("Signed by", default=this_user())
+            name = typer.prompt("Signed by", default=of_this_account())
     if name is not None:
         current = sign(current, name, settings)
     elif current != opened:

@@ -4,7 +4,6 @@ What belongs here: reading the arguments of these commands and printing what cam
 recording, which are the lab's.
 """
 
-import getpass
 from typing import Annotated
 
 import typer
@@ -28,7 +27,7 @@ def run(
     from ds_pipelines.lab.run import run as run_experiment
 
     parameters = dict(_parted(each) for each in given or [])
-    ran = run_experiment(script, settings=load_settings(), parameters=parameters, user=getpass.getuser())
+    ran = run_experiment(script, settings=load_settings(), parameters=parameters)
     record = ran.record
     typer.echo(
         f"{record.experiment}: {record.verdict or 'done'} after {record.seconds:.0f} s\n"

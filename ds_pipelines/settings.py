@@ -188,6 +188,9 @@ class Settings(BaseSettings):
     )
     gateway_port: int = Field(4280, description="The gateway.", ge=1, le=65535)
     mlflow_port: int = Field(5000, description="MLflow's pages and tracking API.", ge=1, le=65535)
+    pages_address: str | None = Field(
+        None, description="URL of Dagster's pages as people reach them, for the links in alerts; unset: the service's."
+    )
     exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
     production_port: int = Field(4267, description="Code server of the location production.", ge=1, le=65535)
     jupyter_port: int = Field(4288, description="JupyterLab, where the extra `jupyter` is installed.", ge=1, le=65535)
@@ -303,9 +306,19 @@ class Settings(BaseSettings):
         return f"http://{self.host}:{self.webserver_port}"
 
     @property
+    def pages_base(self) -> str:
+        """The URL of Dagster's pages as people reach them, without a trailing slash."""
+        return (self.pages_address or self.webserver_base).rstrip("/")
+
+    @property
     def secrets(self) -> Path:
         """Folder of generated secrets; its files are readable by their owner only."""
         return self.home / "secrets"
+
+    @property
+    def alert_channels(self) -> Path:
+        """File with the addresses to which alerts are sent, a line each."""
+        return self.secrets / "alerts"
 
     @property
     def gateway_token(self) -> Path:

@@ -145,6 +145,15 @@ def _limit_file(version: int) -> str:
     return "memory.max" if version == 2 else "memory.limit_in_bytes"
 
 
+def ended_on_this_machine() -> int:
+    """How many processes the kernel has ended so far because memory ran out; 0 where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
 def possible() -> dict[str, int]:
     """Which controllers a run would get here, with their versions; found by making a group and joining it."""
     group = make(f"probe-{os.getpid()}")

@@ -66,6 +66,7 @@ class Watch:
         self._disk_due = 0.0
         self._written_places = [*task.walls["writable"], task.walls["scratch"]]
         self._before = self._on_disk()
+        self._ended_before = groups.ended_on_this_machine()
         self.peak = 0
         self.written = 0
 
@@ -109,20 +110,27 @@ class Watch:
         members = [tree.Process(pid, 0, 0, 0) for pid in self._group.members()] or tree.descendants(os.getpid())
         return sum(_bytes_below(place) for place in self._written_places) + tree.unlinked(members)
 
-    def last_look(self) -> str | None:
+    def last_look(self, code: int | None) -> str | None:
         """What is known once it has ended: a cap that was reached between two looks, and the exact figures."""
         unit = 1 if sys.platform == "darwin" else 1024
         self.peak = max(self.peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
         self._disk_due = 0.0
         if self._group.out_of_memory():
-            return _out_of_memory(self._task, 0)
+            return _out_of_memory(self._task, max(self.peak, self._group.most_memory()))
+        # Without a group nothing tells whom the kernel ended, but who was killed while it ended somebody, was it.
+        if (
+            code == -signal.SIGKILL
+            and not self._group.caps_memory
+            and groups.ended_on_this_machine() > self._ended_before
+        ):
+            return "memory: the kernel ended it, because its container or the machine had none left"
         if self._group.refused_processes():
             return f"processes: it started more than its {self._task.processes:,}"
         return self._disk_capped()
 
 
 def _out_of_memory(task: Task, memory: int) -> str:
-    if not memory or memory > 0.7 * task.memory or task.memory >= task.memory_of_all:
+    if memory > 0.7 * task.memory or task.memory >= task.memory_of_all:
         return f"memory: it needed more than its {_gib(task.memory)}"
     return f"memory: experiments together needed more than their {_gib(task.memory_of_all)}"
 
@@ -172,7 +180,7 @@ def run(task: Task, report: int) -> dict[str, Any]:
     if group.folders:
         group.end()
     tree.end(os.getpid())
-    capped = capped or watch.last_look()
+    capped = capped or watch.last_look(told_code)
     if group.folders:
         group.remove()
     return {

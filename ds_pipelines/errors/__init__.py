@@ -26,3 +26,4 @@ from ds_pipelines.errors.scoring import *  # noqa: F403 — every class of the m
 from ds_pipelines.errors.scripts import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.snapshots import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.verdicts import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.watched import *  # noqa: F403 — every class of the module is meant

@@ -1,4 +1,4 @@
-"""Errors of the engines that score."""
+"""Errors of the engines that score, and of starting a job."""
 
 from __future__ import annotations
 
@@ -32,4 +32,34 @@ class EngineUnfitError(DsPipelinesError):
         super().__init__(
             f"The settings (DS_ENGINES) choose the engine {engine!r} for job {job!r}, which has no model; expected a "
             "job with one, for engines score. Leave the job out of DS_ENGINES: computations run by Polars."
+        )
+
+
+class JobNameError(DsPipelinesError):
+    """A name for a new job cannot be that of a module and a table."""
+
+    def __init__(self, name: str, longest: int) -> None:
+        super().__init__(
+            f"{name!r} cannot be the name of a scoring job; expected up to {longest} lower-case letters, digits and "
+            "underscores, a letter first, and no word of Python's. Choose another name."
+        )
+
+
+class JobExistsError(DsPipelinesError):
+    """There is a job of that name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is a scoring job {name!r} already, in production/jobs/{name}.py; expected a new name. "
+            "Choose another, or change that module."
+        )
+
+
+class ReleasedCodeMissingError(DsPipelinesError):
+    """The code of a release is nowhere as it was released."""
+
+    def __init__(self, release: str, file: str) -> None:
+        super().__init__(
+            f"The release of {release!r} names {file}, and no copy of it has the hash that was released; expected "
+            "it in the package or in the release's folder. Check out the commit of the release, or name a newer one."
         )

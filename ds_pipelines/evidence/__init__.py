@@ -38,6 +38,7 @@ from ds_pipelines.evidence.runs import RunRecord as RunRecord
 from ds_pipelines.evidence.verdicts import Answer as Answer
 from ds_pipelines.evidence.verdicts import CalibrationBin as CalibrationBin
 from ds_pipelines.evidence.verdicts import Check as Check
+from ds_pipelines.evidence.verdicts import ClassResult as ClassResult
 from ds_pipelines.evidence.verdicts import DummyBaseline as DummyBaseline
 from ds_pipelines.evidence.verdicts import FamilyResult as FamilyResult
 from ds_pipelines.evidence.verdicts import LearningPoint as LearningPoint
@@ -46,3 +47,6 @@ from ds_pipelines.evidence.verdicts import Standing as Standing
 from ds_pipelines.evidence.verdicts import Subgroup as Subgroup
 from ds_pipelines.evidence.verdicts import Task as Task
 from ds_pipelines.evidence.verdicts import Verdict as Verdict
+from ds_pipelines.evidence.watched import Disagreement as Disagreement
+from ds_pipelines.evidence.watched import Performance as Performance
+from ds_pipelines.evidence.watched import Segment as Segment

@@ -7,17 +7,22 @@ from pydantic import Field
 from ds_pipelines.evidence.base import Record
 
 Answer = Literal["signal", "no signal", "undecided", "invalid"]
-Task = Literal["classification", "regression", "ranking"]
+Task = Literal["classification", "multiclass", "regression", "ranking"]
+"""`multiclass` is a classification of more than two classes, each judged against the rest."""
 Standing = Literal["holds", "fails", "warns", "unknown"]
 
 
 class DummyBaseline(Record):
     """What predicting the same for every held-out row achieves: the training prevalence, or the mean of its block."""
 
-    prevalence: float = Field(description="Share of positives among the training rows; of a regression, the mean")
+    prevalence: float = Field(
+        description="Share of positives among the training rows; of a regression, the mean; of more than two classes, "
+        "the share of the commonest"
+    )
     auc: float = 0.5
     log_loss: float | None = None
     brier: float = Field(description="Brier score; of a regression, the mean squared error")
+    accuracy: float | None = Field(None, description="Of always naming the commonest class; of more than two classes")
 
 
 class FamilyResult(Record):
@@ -26,7 +31,7 @@ class FamilyResult(Record):
     name: str
     auc: float = Field(
         description="Share of pairs of a block ranked rightly: the ROC AUC of a classification; of others, pairs weigh "
-        "as much as their targets differ"
+        "as much as their targets differ; of more than two classes, the mean of each one's against the rest"
     )
     low: float = Field(description="Lower end of the AUC's interval; the intervals of all families hold jointly")
     high: float
@@ -38,6 +43,17 @@ class FamilyResult(Record):
     )
     rank_correlation: float | None = Field(None, description="Within blocks: twice the AUC less 1; of a regression")
     ndcg: float | None = Field(None, description="Mean over queries of the NDCG; of a ranking")
+    accuracy: float | None = Field(None, description="Share of rows whose likeliest class is the true one; of several")
+
+
+class ClassResult(Record):
+    """How the best family tells one of more than two classes from the rest."""
+
+    name: str
+    rows: int = Field(description="Held-out rows of the class")
+    auc: float
+    low: float = Field(description="Lower end of the AUC's interval, of this class by itself")
+    high: float
 
 
 class Check(Record):
@@ -82,6 +98,7 @@ class CalibrationBin(Record):
     rows: int
     said: float
     observed: float
+    label: str = Field("", description="Of which class, where there are more than two")
 
 
 class Verdict(Record):
@@ -91,6 +108,7 @@ class Verdict(Record):
     question: str
     words: str = Field(description="The answer and its figures, for a colleague")
     task: Task = "classification"
+    classes: tuple[str, ...] = Field((), description="Where there are more than two, as the predictions' columns")
     statistic: str
     p: float | None = Field(None, description="Of the best family, against the best of each permutation")
     level: float = Field(description="Largest p that counts, after the looks taken")
@@ -99,6 +117,7 @@ class Verdict(Record):
     best: str | None = Field(None, description="The family with the highest AUC")
     effect: float | None = Field(None, description="The best family's AUC − 0.5")
     families: tuple[FamilyResult, ...] = ()
+    by_class: tuple[ClassResult, ...] = Field((), description="Of the best family, where there are more than two")
     confidence: float = Field(description="Of the families' intervals, jointly")
     baseline: DummyBaseline | None = None
     baselines: tuple[SimpleBaseline, ...] = ()
@@ -106,7 +125,7 @@ class Verdict(Record):
     material_effect: float = Field(description="AUC − 0.5 that must be excluded for no signal")
     rows: int = Field(description="Held-out rows judged")
     rows_given: int = Field(description="Held-out rows before one was drawn for each entity")
-    positives: int = Field(description="Of the rows judged; of a regression or ranking 0")
+    positives: int = Field(description="Of the rows judged; 0 unless there are two classes")
     blocks: int = Field(description="Groups of exchangeable rows, as as-of days")
     more_rows: int | None = Field(None, description="About how many more would decide; only when undecided")
     seed: int

@@ -18,6 +18,7 @@ import dagster as dg
 from ds_pipelines.exploration.failing import closing, explained
 from ds_pipelines.exploration.tables import USER, known_tables
 from ds_pipelines.exploration.verdict_checks import verdict_check_results, verdict_check_specs
+from ds_pipelines.gateway.users import SHARED
 from ds_pipelines.lab.scripts import Script, discover, find
 from ds_pipelines.lab.sources import clean
 from ds_pipelines.settings import Settings, load_settings
@@ -90,7 +91,7 @@ def _run(context: dg.AssetExecutionContext, script: Script, session: dg.PipesSes
         opened=lambda url: context.log.info(f"In MLflow: {url}"),
     )
     with closing(messages):
-        return run(script.path, settings=settings, dagster_run=asked_by, user=context.run.tags.get(USER))
+        return run(script.path, settings=settings, dagster_run=asked_by, user=context.run.tags.get(USER, SHARED))
 
 
 def _metadata(ran: Any) -> dict[str, Any]:

@@ -73,3 +73,5 @@ def _facts(verdict: "Verdict", name: str) -> Iterator[tuple[str, Any]]:
         yield "answer", verdict.answer
         for family in verdict.families:
             yield f"{family.name}: AUC", f"{family.auc:.3f} ({family.low:.3f} to {family.high:.3f})"
+        for each in verdict.by_class:
+            yield f"class {each.name}: AUC", f"{each.auc:.3f} ({each.low:.3f} to {each.high:.3f})"

@@ -60,7 +60,14 @@ class Gateway:
     """The client of one gateway; close it, or use it as a context manager. Safe to use from several threads."""
 
     def __init__(
-        self, url: str, token: str, cache: Path, *, current: timedelta = timedelta(), user: str | None = None
+        self,
+        url: str,
+        token: str,
+        cache: Path,
+        *,
+        current: timedelta = timedelta(),
+        user: str | None = None,
+        certificate: Path | None = None,
     ) -> None:
         """Prepares, and contacts nobody.
 
@@ -70,11 +77,12 @@ class Gateway:
             cache: Folder of the files that were fetched; made when needed, readable by this account only.
             current: For how long a listing counts as what is published now.
             user: For whom is asked, if that is known; the audit records it as this client's word.
+            certificate: The gateway's own, to be trusted whoever signed it.
 
         Raises:
             SettingsError: the URL is none.
         """
-        self._transport = Transport(url, token, user)
+        self._transport = Transport(url, token, user, certificate)
         self.cache = Cache(cache, self._transport.address)
         self._transport.on_answer = self.cache.note_reached
         self._current, self._user = current, user
@@ -294,7 +302,10 @@ def connect(settings: Settings, *, user: str | None = None) -> Gateway:
         SettingsError: the gateway's address is no URL.
     """
     token = read_token(settings)
-    return Gateway(settings.gateway_base, token, settings.cache, current=settings.listing_age, user=user)
+    return Gateway(
+        settings.gateway_base, token, settings.cache,
+        current=settings.listing_age, user=user, certificate=settings.gateway_certificate,
+    )  # fmt: skip
 
 
 def last_tables(settings: Settings) -> tuple[ExtractSummary, ...]:

@@ -30,6 +30,7 @@ from ds_pipelines.gateway.users import stated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pydantic import TypeAdapter
 
@@ -59,17 +60,19 @@ class _Wait(Exception):  # noqa: N818 - a signal between two functions, and neve
 class Transport:
     """Requests to one gateway. Nothing is contacted, or even prepared, before the first of them."""
 
-    def __init__(self, url: str, token: str, user: str | None = None) -> None:
+    def __init__(self, url: str, token: str, user: str | None = None, certificate: Path | None = None) -> None:
         """Checks the URL.
 
         Args:
             url: Where the gateway is, as http://127.0.0.1:4280.
             token: Its bearer token.
             user: For whom is asked, if that is known.
+            certificate: The gateway's own, if it serves here with one, trusted whoever signed it.
 
         Raises:
             SettingsError: the URL is none.
         """
+        self._certificate = certificate
         self._base = base_of(url)
         self._headers = {"Authorization": f"Bearer {token}", **stated(user)}
         self.address = address_of(self._base)
@@ -80,14 +83,23 @@ class Transport:
     def http(self) -> httpx.Client:
         """The connections; whoever streams from them does so in `retrying` and with `expected`."""
         # trust_env=False: a proxy or .netrc of the environment must not see or replace the token. The system's own
-        # certificate authorities (or those that SSL_CERT_FILE names) decide about https.
+        # certificate authorities (or those that SSL_CERT_FILE names) decide about https, and the gateway's own.
         return httpx.Client(
             base_url=self._base,
             headers=self._headers,
             timeout=httpx.Timeout(60, connect=5),
             trust_env=False,
-            verify=ssl.create_default_context(),
+            verify=self._trusted(),
         )
+
+    def _trusted(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self._certificate is not None:
+            try:
+                context.load_verify_locations(self._certificate)
+            except OSError:  # that of OpenSSL is one, too
+                raise SettingsError("DS_GATEWAY_CERTIFICATE", "a PEM file that can be read here") from None
+        return context
 
     def close(self) -> None:
         """Closes the connections, if any were made."""

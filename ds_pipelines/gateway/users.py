@@ -10,6 +10,7 @@ pages named (`operate.attribution`), but the gateway sees only that whoever hold
 
 from __future__ import annotations
 
+import getpass
 from typing import Literal
 from urllib.parse import quote, unquote
 
@@ -21,6 +22,14 @@ HEADER = "DS-User"
 """In which a client states for whom it asks, percent-encoded."""
 LONGEST = 200
 """Characters of a name."""
+
+
+def of_this_account() -> str:
+    """Who is logged in at this machine; `shared`, if nobody knows."""
+    try:
+        return name(getpass.getuser()) or SHARED
+    except (KeyError, OSError):
+        return SHARED
 
 
 def name(said: str) -> str:

@@ -127,6 +127,12 @@ class _Sample:
         return cls(names, both[: len(left)], both[len(left) :], known[left], split.test_target[right], verdict, split)
 
     @property
+    def targets(self) -> list[Floats]:
+        """The training target; of more than two classes, each against the rest."""
+        places = range(len(self.split.classes))
+        return [(self.target == place).astype(np.float64) for place in places] or [self.target]
+
+    @property
     def numbers(self) -> tuple[list[str], Floats]:
         """The training features that vary and are numbers, missing values at their mean, standardised."""
         varied = [np.nanstd(column) > 0 for column in self.train.T]
@@ -153,7 +159,11 @@ def _of_the_verdict(verdict: Verdict) -> list[Assumption]:
         share = min(verdict.positives, verdict.rows - verdict.positives) / verdict.rows
         words = f"{100 * share:.1f} % of the held-out rows are of the rarer class."
         facts.append(_fact("class_balance", share >= UNBALANCED, words))
-    else:
+    elif verdict.by_class:
+        share = min(each.rows for each in verdict.by_class) / verdict.rows
+        words = f"{100 * share:.1f} % of the held-out rows are of the rarest of {len(verdict.classes)} classes."
+        facts.append(_fact("class_balance", share >= 2 * UNBALANCED / len(verdict.classes), words))
+    elif verdict.task != "multiclass":
         facts.append(_fact("class_balance", True, ""))
     facts += [
         _fact("stationarity", check.standing == "holds", check.words)
@@ -163,7 +173,7 @@ def _of_the_verdict(verdict: Verdict) -> list[Assumption]:
     if verdict.calibration:
         total = sum(each.rows for each in verdict.calibration)
         off = sum(each.rows * abs(each.said - each.observed) for each in verdict.calibration) / total
-        if verdict.task == "classification":
+        if verdict.task in ("classification", "multiclass"):
             words = f"Over tenths of its predictions, what it said and what came true differ by {off:.3f} on average."
             facts.append(_fact("calibration", off <= OFF, words))
         else:
@@ -200,20 +210,24 @@ def _linearity(sample: _Sample) -> Assumption | None:
     rng = np.random.default_rng(sample.verdict.seed)
     order = rng.permutation(len(sample.target))
     left, right = order[:half], order[half:]
+    task = "classification" if sample.verdict.task == "multiclass" else sample.verdict.task
     gained = [
-        plain_auc(sample.target[right], line(each[left], sample.target[left], each[right], sample.verdict.task))
+        float(np.mean([
+            plain_auc(target[right], line(each[left], target[left], each[right], task)) for target in sample.targets
+        ]))
         for each in (straight, bent)
-    ]
+    ]  # fmt: skip
     words = f"Within training, a straight line reaches an AUC of {gained[0]:.3f}, with bends allowed {gained[1]:.3f}."
     return _fact("linearity", gained[1] - gained[0] < BENT, words)
 
 
 def _rows_per_feature(sample: _Sample) -> Assumption | None:
     rows = sample.split.train.height
-    if sample.verdict.task == "classification":
-        rows = int(rows * min(sample.target.mean(), 1 - sample.target.mean()))
+    classified = sample.verdict.task in ("classification", "multiclass")
+    if classified:
+        rows = int(rows * min(min(target.mean(), 1 - target.mean()) for target in sample.targets))
     each = rows / len(sample.names)
-    words = f"{each:,.0f} training rows{' of the rarer class' * (sample.verdict.task == 'classification')} a feature."
+    words = f"{each:,.0f} training rows{' of the rarest class' * classified} a feature."
     return _fact("rows_per_feature", each >= PER_FEATURE, words)
 
 
@@ -248,8 +262,8 @@ def _independence(sample: _Sample) -> Assumption | None:
     """Of the targets in the order of time, where there is one; of entities, where they are named."""
     split = sample.split
     if split.test_time is not None:
-        ordered = split.test_target[np.argsort(split.test_time.to_numpy(), kind="stable")]
-        serial = float(np.corrcoef(ordered[1:], ordered[:-1])[0, 1]) if ordered.std() else 0.0
+        order = np.argsort(split.test_time.to_numpy(), kind="stable")
+        serial = max((_serial(side.test_target[order]) for side in split.each_class()), key=abs)
         words = f"In the order of time, neighbouring held-out targets correlate by {serial:.2f}."
         if abs(serial) > SERIAL:
             return _fact("independence", False, f"{words} Blocks of days (blocks=…) would permute within them only.")
@@ -258,6 +272,10 @@ def _independence(sample: _Sample) -> Assumption | None:
     if split.test_groups is None:
         return None
     return _fact("independence", True, "One row of each entity was judged; rows were not ordered in time.")
+
+
+def _serial(ordered: Floats) -> float:
+    return float(np.corrcoef(ordered[1:], ordered[:-1])[0, 1]) if ordered.std() else 0.0
 
 
 def _like_scales(sample: _Sample) -> Assumption | None:
@@ -273,10 +291,10 @@ def _like_scales(sample: _Sample) -> Assumption | None:
 
 def _mutual_independence(sample: _Sample) -> Assumption | None:
     names, matrix = sample.numbers
-    if len(names) < 2 or sample.verdict.task != "classification":
+    if len(names) < 2 or sample.verdict.task not in ("classification", "multiclass"):
         return None
     most = 0.0
-    for label in (0.0, 1.0):
+    for label in np.unique(sample.target):
         part = matrix[sample.target == label]
         correlation = np.nan_to_num(np.corrcoef(part, rowvar=False))
         most = max(most, float(np.abs(correlation - np.diag(np.diag(correlation))).max()))

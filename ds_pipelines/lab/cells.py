@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from ds_pipelines.evidence import CalibrationBin, Subgroup
+from ds_pipelines.evidence import CalibrationBin, ClassResult, Subgroup
 from ds_pipelines.lab.concordance import auc_and_error, interval
 from ds_pipelines.lab.holdout import require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -68,8 +68,31 @@ def subgroups_of(
 
 def calibration_of(judged: Holdout, family: int) -> list[CalibrationBin]:
     """What a family said and what came true, by tenths of its predictions; tenths of small cells are put together."""
-    if judged.task == "ranking":
-        return []
+    return [] if judged.task == "ranking" else _bins(judged, family)
+
+
+def calibration_by_class(judged: Holdout, family: int, classes: Sequence[str]) -> list[CalibrationBin]:
+    """The same of each of more than two classes."""
+    return [
+        each.model_copy(update={"label": name})
+        for place, name in enumerate(classes)
+        for each in _bins(judged.against_rest(place), family)
+    ]
+
+
+def each_class(judged: Holdout, family: int, classes: Sequence[str], confidence: float) -> list[ClassResult]:
+    """How a family tells each of more than two classes from the rest; every class has the rows of a verdict."""
+    found = []
+    for place, name in enumerate(classes):
+        part = judged.against_rest(place)
+        compared = part[part.comparable()]
+        auc, error = auc_and_error(compared, family)
+        low, high = interval(auc, error, compared.fewest, confidence)
+        found.append(ClassResult(name=name, rows=part.positives, auc=auc, low=low, high=high))
+    return found
+
+
+def _bins(judged: Holdout, family: int) -> list[CalibrationBin]:
     said = judged.predictions[:, family]
     order = np.argsort(said, kind="stable")
     bins: list[CalibrationBin] = []

@@ -6,7 +6,6 @@ contacting anybody; and the same in MLflow, as a tag of the experiment. What doe
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from ds_pipelines.errors import NoReasonError, UnknownClosingError, UnknownRunError
 from ds_pipelines.evidence import Closing
 from ds_pipelines.gateway.cache import replacing
+from ds_pipelines.gateway.users import of_this_account
 from ds_pipelines.lab.history import opened
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def close(name: str, because: str, settings: Settings, *, user: str | None = Non
     """
     if len(because.strip()) < 5:
         raise NoReasonError(name)
-    closing = Closing(experiment=name, because=because.strip(), by=user or _account(), at=datetime.now(UTC))
+    closing = Closing(experiment=name, because=because.strip(), by=user or of_this_account(), at=datetime.now(UTC))
     _tag(name, closing.because, settings)
     with replacing(_path(name, settings)) as file:
         file.write(closing.model_dump_json(indent=2).encode())
@@ -92,10 +92,3 @@ def _tag(name: str, reason: str, settings: Settings) -> None:
 
 def _path(name: str, settings: Settings) -> Path:
     return settings.closed / f"{quote(name, safe='')}.json"
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -7,17 +7,21 @@ Of two rows of a block, a prediction ranks the pair rightly if it puts the one w
 half right. A pair weighs as much as its *gains* differ. Of a classification the gains are the labels, and the statistic
 is the ROC AUC. Of a regression they are the targets' ranks within the block: with one block and without ties, it is
 (1 + Spearman's correlation) / 2. Of a ranking they are the relevances, scaled so that every query counts alike.
+
+Of more than two classes, the statistic is the mean of each class's AUC against the rest, classes counting alike.
 """
 
 from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from ds_pipelines.lab.holdout import Holdout
@@ -48,24 +52,15 @@ def permutation_test(holdout: Holdout, permutations: int, rng: np.random.Generat
     A rank sum decides the AUC when each block keeps its gains. Of labels, doubled rank sums are whole numbers below
     2**53, so that floating point adds them exactly in any order, and an equal permutation always counts as one.
     """
-    sizes = np.bincount(holdout.blocks)[holdout.blocks]
-    order = np.lexsort((holdout.blocks, sizes))  # blocks of equal size lie side by side, to be permuted in one call
-    ordered = holdout[order]
+    if holdout.classes:
+        return _permuted_classes(holdout, permutations, rng)
+    ordered, spans = _by_size(holdout)
     gains = gains_of(ordered)
     columns = [doubled_midranks(column, ordered.blocks) for column in ordered.predictions.T]
     ranks = np.column_stack(columns).astype(np.float64)
-    spans = [(int(size), int(rows)) for size, rows in zip(*np.unique(sizes, return_counts=True), strict=True)]
-
     best = np.empty(permutations)
-    chunk = max(1, CELLS_AT_ONCE // len(gains))
-    for first in range(0, permutations, chunk):
-        shuffled = np.tile(gains, (min(chunk, permutations - first), 1))
-        column = 0
-        for size, rows in spans:
-            span = shuffled[:, column : column + rows]
-            span[:] = rng.permuted(span.reshape(len(span), -1, size), axis=2).reshape(span.shape)
-            column += rows
-        best[first : first + chunk] = (shuffled @ ranks).max(axis=1)
+    for first, shuffled in _shuffles(gains, spans, permutations, rng):
+        best[first : first + len(shuffled)] = (shuffled @ ranks).max(axis=1)
     chance = float(gains @ (np.bincount(ordered.blocks) + 1)[ordered.blocks])
     perfect = float(gains @ doubled_midranks(gains, ordered.blocks))
     slack = 0.0 if holdout.task == "classification" else NEARLY_EQUAL * (perfect - chance)
@@ -73,12 +68,60 @@ def permutation_test(holdout: Holdout, permutations: int, rng: np.random.Generat
     return float(p), 0.5 + 0.5 * (best - chance) / (perfect - chance)
 
 
+def _permuted_classes(holdout: Holdout, permutations: int, rng: np.random.Generator) -> tuple[float, Floats]:
+    """The same of more than two classes: their places are permuted, and each one's rank sum counts by its pairs."""
+    ordered, spans = _by_size(holdout)
+    codes = ordered.target.astype(np.int8)
+    parts = [ordered.against_rest(place) for place in range(ordered.classes)]
+    middle = (np.bincount(ordered.blocks) + 1)[ordered.blocks]
+    weighted = []
+    for part in parts:
+        span = float(part.target @ (doubled_midranks(part.target, part.blocks) - middle))
+        ranks = np.column_stack([doubled_midranks(column, part.blocks) - middle for column in part.predictions.T])
+        weighted.append(ranks / span / len(parts))
+
+    def advantage(rows: NDArray[np.int8]) -> Floats:
+        """Of each family: twice its mean AUC less 1, shape (permutations, families)."""
+        return sum(((rows == place) @ ranks for place, ranks in enumerate(weighted)), np.zeros(()))
+
+    best = np.empty(permutations)
+    for first, shuffled in _shuffles(codes, spans, permutations, rng):
+        best[first : first + len(shuffled)] = advantage(shuffled).max(axis=1)
+    p = (1 + np.count_nonzero(best >= advantage(codes[None]).max() - NEARLY_EQUAL)) / (1 + permutations)
+    return float(p), 0.5 + 0.5 * best
+
+
+def _by_size(holdout: Holdout) -> tuple[Holdout, list[tuple[int, int]]]:
+    """Blocks of equal size side by side, to be permuted in one call; each size with the number of its rows."""
+    sizes = np.bincount(holdout.blocks)[holdout.blocks]
+    spans = [(int(size), int(rows)) for size, rows in zip(*np.unique(sizes, return_counts=True), strict=True)]
+    return holdout[np.lexsort((holdout.blocks, sizes))], spans
+
+
+def _shuffles(
+    values: NDArray[Any], spans: list[tuple[int, int]], permutations: int, rng: np.random.Generator
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Permutations of the values within blocks, some at a time, shape (some, n), each with the first one's number."""
+    chunk = max(1, CELLS_AT_ONCE // len(values))
+    for first in range(0, permutations, chunk):
+        shuffled = np.tile(values, (min(chunk, permutations - first), 1))
+        column = 0
+        for size, rows in spans:
+            span = shuffled[:, column : column + rows]
+            span[:] = rng.permuted(span.reshape(len(span), -1, size), axis=2).reshape(span.shape)
+            column += rows
+        yield first, shuffled
+
+
 def auc_and_error(holdout: Holdout, family: int) -> tuple[float, float]:
     """AUC within blocks and its standard error, each row weighted by the pairs it is in.
 
     For two classes these are DeLong's placements. Around the common AUC rather than each block's own, the variance is
-    right for one block and on the safe side for many small ones.
+    right for one block and on the safe side for many small ones. Of more than two classes, a row's placements in all
+    comparisons that it takes part in are added before they are squared.
     """
+    if holdout.classes:
+        return _mean_auc_and_error(holdout, family)
     gains, blocks = gains_of(holdout), holdout.blocks
     won, possible = _pull(gains, holdout.predictions[:, family], blocks), _pull(gains, gains, blocks)
     pairs = float(possible.sum())
@@ -89,6 +132,21 @@ def auc_and_error(holdout: Holdout, family: int) -> tuple[float, float]:
         parts = [spread[gains > 0], spread[gains == 0]]
     variance = sum(len(part) / (len(part) - 1) * float(part @ part) for part in parts)
     return 0.5 + 0.5 * advantage, math.sqrt(variance) / pairs
+
+
+def _mean_auc_and_error(holdout: Holdout, family: int) -> tuple[float, float]:
+    spread, advantage = np.zeros(len(holdout.target)), 0.0
+    for place in range(holdout.classes):
+        part = holdout.against_rest(place)
+        won = _pull(part.target, part.predictions[:, family], part.blocks)
+        possible = _pull(part.target, part.target, part.blocks)
+        pairs = float(possible.sum())
+        theirs = float(won.sum()) / pairs
+        advantage += theirs / holdout.classes
+        spread += (won - theirs * possible) / pairs / holdout.classes
+    parts = [spread[holdout.target == place] for place in range(holdout.classes)]
+    variance = sum(len(part) / (len(part) - 1) * float(part @ part) for part in parts)
+    return 0.5 + 0.5 * advantage, math.sqrt(variance)
 
 
 def plain_auc(target: Floats, scores: Floats) -> float:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "features that give the target away"
 BINS = 50
-GIVES_AWAY = {"classification": 0.98, "regression": 0.995, "ranking": 0.98}
+GIVES_AWAY = {"classification": 0.98, "multiclass": 0.98, "regression": 0.995, "ranking": 0.98}
 """The AUC of one feature alone from which a leak is the likelier explanation."""
 OF_A_SERIES = 0.9999
 """The same of numbers in time: the value before is an honest feature, and often nearly the value."""
@@ -38,10 +38,12 @@ def check_giveaway(split: Split, task: Task) -> Check:
     if split.train_target is None:
         return Check(name=NAME, standing="unknown", words="The training target was not given (target=…).")
     limit = OF_A_SERIES if task == "regression" and split.ordered else GIVES_AWAY[task]
-    alone = {name: alone_auc(split, name) for name in split.train.columns}
+    by_class = {name: [_of_one_class(each, name) for each in split.each_class()] for name in split.train.columns}
+    alone = {name: float(np.mean(aucs)) for name, aucs in by_class.items()}
     telling = {name for name, auc in alone.items() if auc >= limit}
-    if task == "classification":
-        telling |= {name for name in split.train.columns if _value_gives_away(split, name)}
+    if task in ("classification", "multiclass"):
+        sides = split.each_class()
+        telling |= {name for name in by_class if any(_value_gives_away(each, name) for each in sides)}
     best = max(alone, key=alone.__getitem__)
     if telling:
         words = (
@@ -50,10 +52,22 @@ def check_giveaway(split: Split, task: Task) -> Check:
         )
         return Check(name=NAME, standing="fails", words=words)
     words = f"The best feature alone, {best}, reaches an AUC of {alone[best]:.3f}."
+    if split.classes and (one := {name for name, aucs in by_class.items() if max(aucs) >= limit}):
+        told = {split.classes[int(np.argmax(by_class[name]))] for name in one}
+        words += (
+            f" {listing(one)}: alone enough to tell class {listing(told)} from the rest. Some classes are so told "
+            "honestly: is it known at the moment for which is predicted?"
+        )
+        return Check(name=NAME, standing="warns", words=words)
     return Check(name=NAME, standing="holds", words=words)
 
 
 def alone_auc(split: Split, name: str) -> float:
+    """How well one feature alone foretells the held-out targets; of more than two classes, on average."""
+    return float(np.mean([_of_one_class(each, name) for each in split.each_class()]))
+
+
+def _of_one_class(split: Split, name: str) -> float:
     """The AUC on held-out rows of the mean target by bins of one feature, or of its order if that is better."""
     if split.train_target is None:
         return 0.5

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from ds_pipelines.errors import AmbiguousRunError, UnknownRunError, UnrecordedRunError
 from ds_pipelines.evidence import RunRecord
+from ds_pipelines.lab.layout import OWN_NAME
 from ds_pipelines.lab.mlflow_client import connected, pages
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class PastRun:
     """A run as MLflow lists it."""
 
     run_id: str
+    own_name: str | None
     experiment: str
     status: str
     started_at: datetime
@@ -128,14 +130,17 @@ class History:
     def run(self, wanted: str) -> PastRun:
         """The run of this id or of an id that begins like this, or the newest of the experiment of this name.
 
+        The name that a run had while it waited to be recorded does as well as its id.
+
         Raises:
             UnknownRunError, AmbiguousRunError: there is none, or there are several.
         """
         known = self.runs()
         for run in known:
-            if wanted in (run.run_id, run.experiment):
+            if wanted in (run.run_id, run.own_name, run.experiment):
                 return run
-        begins = [run for run in known if len(wanted) >= FEWEST_DIGITS and run.run_id.startswith(wanted)]
+        names = ((run, name) for run in known for name in (run.run_id, run.own_name) if name is not None)
+        begins = [run for run, name in names if len(wanted) >= FEWEST_DIGITS and name.startswith(wanted)]
         if len(begins) == 1:
             return begins[0]
         if begins:
@@ -190,6 +195,7 @@ class History:
         ended = info.end_time
         return PastRun(
             run_id=info.run_id,
+            own_name=tags.get(OWN_NAME),
             experiment=tags.get("ds.experiment", experiment),
             status=tags.get("ds.status") or str(info.status).lower(),
             started_at=datetime.fromtimestamp(info.start_time / 1_000, UTC),

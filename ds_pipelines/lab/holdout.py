@@ -1,7 +1,7 @@
 """The held-out rows that a verdict judges, read from whatever arrays the caller has.
 
-What belongs here: refusing what is malformed, and choosing rows. What does not: statistics (auc.py) and whether the
-rows suffice for a verdict (judge.py).
+What belongs here: refusing what is malformed, and choosing rows. What does not: statistics (concordance.py) and whether
+the rows suffice for a verdict (judge.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from ds_pipelines.errors import UnfitForVerdictError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Holdout:
-    """The rows to judge: target (n,), predictions (n, families), the block of each row as 0, 1, … (n,)."""
+    """The rows to judge: target (n,), predictions (n, families), the block of each row as 0, 1, … (n,).
+
+    Of more than two classes, targets are the classes' places and predictions have the shape (n, families, classes).
+    """
 
     target: Floats
     predictions: Floats
@@ -48,8 +51,32 @@ class Holdout:
 
     @property
     def fewest(self) -> int:
-        """How many rows bear the comparison: those of the smaller class; all, where there are no classes."""
+        """How many rows bear the comparison: those of the smallest class; all, where there are no classes."""
+        if self.task == "multiclass":
+            return int(self.class_rows.min())
         return min(self.positives, self.negatives) if self.task == "classification" else len(self.target)
+
+    @property
+    def classes(self) -> int:
+        """How many classes are judged one by one; none, unless they are more than two."""
+        return self.predictions.shape[2] if self.task == "multiclass" else 0
+
+    @property
+    def class_rows(self) -> Integers:
+        """How many rows each class has, shape (classes,)."""
+        return np.bincount(self.target.astype(np.int64), minlength=self.classes)
+
+    def against_rest(self, place: int) -> Holdout:
+        """One class against all others, as a classification of two."""
+        target = (self.target == place).astype(np.float64)
+        return Holdout(target, self.predictions[:, :, place], self.blocks)
+
+    def columns(self, names: Iterable[str]) -> dict[str, Floats]:
+        """Every column of the predictions (n,) by its family's name, and the number of its class where it has one."""
+        families = dict(zip(names, np.moveaxis(self.predictions, 1, 0), strict=True))
+        if not self.classes:
+            return families
+        return {f"{name}: {place}": said[:, place] for name, said in families.items() for place in range(self.classes)}
 
     def one_of_each(self, groups: Integers, rng: np.random.Generator) -> Integers:
         """Places of one row of each group (n,), drawn at random, in the order given."""
@@ -86,10 +113,30 @@ def _column(values: ArrayLike, culprit: str, rows: int | None = None) -> Floats:
     return column
 
 
+def _probabilities(values: ArrayLike, culprit: str, rows: int, classes: Sequence[str]) -> Floats:
+    """Of more than two classes: a column of probabilities for each."""
+    try:
+        given = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UnfitForVerdictError(culprit, "numbers only") from None
+    shape = (rows, len(classes))
+    require(given.shape == shape, culprit, f"a row for each target and a column for each class: shape {shape}")
+    require(not np.isnan(given).any(), culprit, "no missing values")
+    require(bool((given >= 0).all()) and bool((given <= 1).all()), culprit, "probabilities between 0 and 1")
+    require(bool(np.allclose(given.sum(axis=1), 1, atol=1e-3)), culprit, "probabilities that sum to 1 in each row")
+    return given
+
+
 def read(
-    y_true: ArrayLike, predictions: Mapping[str, ArrayLike], blocks: ArrayLike | None, task: Task = "classification"
+    y_true: ArrayLike,
+    predictions: Mapping[str, ArrayLike],
+    blocks: ArrayLike | None,
+    task: Task = "classification",
+    classes: Sequence[str] = (),
 ) -> Holdout:
     """The caller's targets, predictions and blocks, each of shape (n,), as one holdout.
+
+    Of more than two classes, targets are their places and predictions have the shape (n, classes).
 
     Raises:
         UnfitForVerdictError: A shape, a label or a probability is not what it must be, or a value is missing.
@@ -98,19 +145,21 @@ def read(
     require(len(target) > 0, "y_true", "at least one row")
     require(bool(np.isfinite(target).all()), "y_true", "finite numbers")
     if task == "classification":
-        expected = "two classes, 0 and 1 (of more classes, ask about one against the rest; of numbers, task=regression)"
-        require(bool(np.isin(target, (0, 1)).all()), "y_true", expected)
+        require(bool(np.isin(target, (0, 1)).all()), "y_true", "two classes, 0 and 1")
     require(len(predictions) > 0, "predictions", "at least one model family")
     columns = []
     for name, values in predictions.items():
         culprit = f"predictions[{name!r}]"
+        if task == "multiclass":
+            columns.append(_probabilities(values, culprit, len(target), classes))
+            continue
         column = _column(values, culprit, len(target))
         if task == "classification":
             require(column.min() >= 0 and column.max() <= 1, culprit, "probabilities between 0 and 1")
         require(bool(np.isfinite(column).all()), culprit, "finite numbers")
         columns.append(column)
     in_blocks = np.zeros(len(target), dtype=np.int64) if blocks is None else codes(blocks, "blocks", len(target))
-    return Holdout(target, np.column_stack(columns), in_blocks, task)
+    return Holdout(target, np.stack(columns, axis=1), in_blocks, task)
 
 
 def codes(values: ArrayLike, culprit: str, rows: int) -> Integers:

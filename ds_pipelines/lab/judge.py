@@ -7,7 +7,7 @@ answer, and its words (measured.py); looking for leaks (leaks.py); fitting, spli
 The statistic is the AUC within blocks: of all pairs of rows of the same block (the as-of day, the query) whose targets
 differ, the share in which the one with the higher target has the higher prediction, ties counting half. Days that
 differ only in prevalence therefore make no signal, and the baseline is 0.5 whatever the blocks. For two classes in one
-block it is the ROC AUC; concordance.py says what it is for numbers and for rankings.
+block it is the ROC AUC; concordance.py says what it is for more classes, for numbers and for rankings.
 
 The test permutes the held-out targets within blocks, without refitting, and compares the best family's AUC with the
 best of each permutation, so that trying several families earns nothing. It needs independent rows. An entity's labels
@@ -40,16 +40,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_pipelines.evidence import DummyBaseline, FamilyResult, Verdict
-from ds_pipelines.lab.cells import calibration_of, subgroups_of
-from ds_pipelines.lab.concordance import auc_and_error, interval, permutation_test
+from ds_pipelines.errors import listing
+from ds_pipelines.evidence import Verdict
+from ds_pipelines.lab.cells import calibration_by_class, calibration_of, each_class, subgroups_of
+from ds_pipelines.lab.classes import resolved
+from ds_pipelines.lab.concordance import permutation_test
 from ds_pipelines.lab.holdout import Holdout, codes, read, require
 from ds_pipelines.lab.leaks import examine
 from ds_pipelines.lab.measured import Measured
+from ds_pipelines.lab.results import baseline_of, dummy_of, result_of
 from ds_pipelines.lab.simple import learning_curve, simple_baselines
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from numpy.typing import ArrayLike, NDArray
@@ -67,7 +70,8 @@ FEWEST_ROWS, FEWEST_QUERIES = 100, 30
 MOST_PERMUTATIONS, MOST_CELLS = 20_000, 400_000_000
 """That repeated looks may add; and permutations times rows."""
 STATISTICS = {
-    "classification": "max ROC AUC", "regression": "max rank concordance", "ranking": "max pairwise accuracy"
+    "classification": "max ROC AUC", "multiclass": "max mean one-against-rest AUC",
+    "regression": "max rank concordance", "ranking": "max pairwise accuracy",
 }  # fmt: skip
 
 TAKEN_FOR_GRANTED = (
@@ -107,14 +111,17 @@ def judge(
     look: int = 1,
     subgroups: Mapping[str, Any] | None = None,
     estimators: Mapping[str, Any] | None = None,
+    classes: Sequence[Any] | None = None,
 ) -> Judgement:
     """Judge whether any of the model families predicts the target; the module's text states the rule.
 
     Args:
         question: What was asked, in words that a colleague understands.
-        y_true: Held-out targets, shape (n,): 0 and 1 or booleans for a classification, else numbers.
+        y_true: Held-out targets, shape (n,): of a classification 0 and 1, booleans, or names or numbers of three or
+            more classes; else numbers.
         predictions: For each family, chosen before anyone saw the targets, its predictions, shape (n,), in the order of
-            `y_true`: the probability of the positive class, the number, or the score to rank by.
+            `y_true`: the probability of the positive class, the number, or the score to rank by. Of more than two
+            classes a column for each, shape (n, classes).
         task: What the target is; of a ranking, `blocks` are the queries.
         train_prevalence: Share of positives among the training rows; the dummy predicts it for every row. Only for a
             classification, and only where `split` does not tell.
@@ -131,6 +138,7 @@ def judge(
         look: Which look at these held-out rows it is.
         subgroups: Ways to cut the held-out rows: by name, one value a row.
         estimators: Unfitted estimators by family, refitted for a learning curve.
+        classes: The classes in the order of the predictions' columns; without it they are sorted.
 
     Raises:
         UnfitForVerdictError: An argument has the wrong shape, missing values, or values out of range.
@@ -146,8 +154,10 @@ def judge(
     require(task in STATISTICS, "task", f"one of {', '.join(STATISTICS)}")
     require(task != "ranking" or blocks is not None, "blocks", "the query of each row, which a ranking needs")
     require(not estimators or split is not None, "learning_curve", "train=… and test=…, the frames to learn from")
-    given = read(y_true, predictions, blocks, task)
-    dummy = _dummy(task, train_prevalence, split, given)
+    task, names, y_true = resolved(y_true, task, None, (split.classes if split else None) or classes)
+    require(split is None or split.classes == names, "y_true", "classes that are those of the frames")
+    given = read(y_true, predictions, blocks, task, names)
+    dummy = dummy_of(train_prevalence, split, given)
     streams = [np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(4)]
     drawing, permuting, checking, fitting = streams
     rows = np.arange(len(given.target))
@@ -164,6 +174,7 @@ def judge(
     declared: dict[str, Any] = {
         "question": question,
         "task": task,
+        "classes": names,
         "statistic": STATISTICS[task] if blocks is None or task == "ranking" else f"{STATISTICS[task]} within blocks",
         "level": max(adjusted, 1 / (1 + permutations)),
         "permutations": permutations,
@@ -184,15 +195,15 @@ def judge(
         ),
     }
     leaks = [check.words for check in checks if check.standing == "fails"]
-    if reasons := [*_crossing(train_ends, test_begins), *leaks, *_too_few(compared)]:
+    if reasons := [*_crossing(train_ends, test_begins), *leaks, *_too_few(compared, names)]:
         kind = "invalid: leakage" if leaks or _crossing(train_ends, test_begins) else "no valid verdict"
         words = f"“{question}”: {kind}. {' '.join(dict.fromkeys(reasons))}"
         return Judgement(Verdict(**declared, answer="invalid", words=words), np.empty(0))
 
     p, null = permutation_test(compared, permutations, permuting)
-    baseline = _baseline(judged, dummy)
+    baseline = baseline_of(judged, dummy)
     families = tuple(
-        _result(
+        result_of(
             name, i, judged=judged, compared=compared, baseline=baseline, confidence=1 - adjusted / len(predictions)
         )
         for i, name in enumerate(predictions)
@@ -227,22 +238,11 @@ def judge(
         "more_rows": measured.more_rows,
         "learning": tuple(curve),
         "subgroups": tuple(subgroups_of(subgroups or {}, judged, rows, best, 1 - level)),
-        "calibration": tuple(calibration_of(judged, best)),
+        "by_class": tuple(each_class(judged, best, names, 1 - level)),
+        "calibration": tuple(calibration_by_class(judged, best, names) if names else calibration_of(judged, best)),
         "limits": measured.limits(uncompared=len(judged.target) - len(compared.target)),
     }
     return Judgement(Verdict(**declared, **found), null)
-
-
-def _dummy(task: Task, train_prevalence: float | None, split: Split | None, given: Holdout) -> float:
-    """What the dummy predicts: the training prevalence, or mean."""
-    known = split.train_target if split is not None else None
-    if task != "classification":
-        return float((given.target if known is None else known).mean())
-    if train_prevalence is None and known is not None:
-        train_prevalence = float(known.mean())
-    expected = "a share between 0 and 1, both excluded; or train=… and target=…, which tell it"
-    require(train_prevalence is not None and 0 < train_prevalence < 1, "train_prevalence", expected)
-    return float(train_prevalence or 0)
 
 
 def _crossing(train_ends: date | None, test_begins: date | None) -> list[str]:
@@ -254,7 +254,16 @@ def _crossing(train_ends: date | None, test_begins: date | None) -> list[str]:
     ]
 
 
-def _too_few(compared: Holdout) -> list[str]:
+def _too_few(compared: Holdout, names: Sequence[str]) -> list[str]:
+    if compared.classes:
+        rare = [name for name, rows in zip(names, compared.class_rows, strict=True) if rows < FEWEST_OF_A_CLASS]
+        if not rare:
+            return []
+        return [
+            f"Of {listing(rare)} there are fewer than {FEWEST_OF_A_CLASS} held-out rows that have rows of other "
+            "classes in their block to compare with: put rare classes together as one, hold out more rows, or make "
+            "the blocks larger."
+        ]
     if compared.task == "classification":
         if compared.fewest >= FEWEST_OF_A_CLASS:
             return []
@@ -287,52 +296,3 @@ def _order(train_ends: date | None, test_begins: date | None, split: Split | Non
     if split is not None and split.ordered:
         return "Every held-out row is later than every training row (checked)."
     return "The held-out rows lie after all that training saw: no dates were given to check it."
-
-
-def _losses(labels: Floats, probabilities: Floats) -> tuple[float, float]:
-    """Log loss and Brier score; a certainty counts as 1e-15 from it, to keep the log loss finite."""
-    clipped = np.clip(probabilities, 1e-15, 1 - 1e-15)
-    log_loss = -np.where(labels == 1, np.log(clipped), np.log1p(-clipped)).mean()
-    return float(log_loss), float(np.square(probabilities - labels).mean())
-
-
-def _baseline(judged: Holdout, dummy: float) -> DummyBaseline:
-    if judged.task == "classification":
-        log_loss, brier = _losses(judged.target, np.full(len(judged.target), dummy))
-        return DummyBaseline(prevalence=dummy, log_loss=log_loss, brier=brier)
-    means = np.bincount(judged.blocks, weights=judged.target) / np.maximum(np.bincount(judged.blocks), 1)
-    return DummyBaseline(prevalence=dummy, brier=float(np.square(judged.target - means[judged.blocks]).mean()))
-
-
-def _result(
-    name: str, family: int, *, judged: Holdout, compared: Holdout, baseline: DummyBaseline, confidence: float
-) -> FamilyResult:
-    auc, error = auc_and_error(compared, family)
-    low, high = interval(auc, error, compared.fewest, confidence)
-    said = judged.predictions[:, family]
-    common: dict[str, Any] = {"name": name, "auc": auc, "low": low, "high": high}
-    match judged.task:
-        case "classification":
-            log_loss, brier = _losses(judged.target, said)
-            return FamilyResult(**common, log_loss=log_loss, brier=brier, skill=1 - brier / baseline.brier)
-        case "regression":
-            error = float(np.square(said - judged.target).mean())
-            return FamilyResult(**common, brier=error, skill=1 - error / baseline.brier, rank_correlation=2 * auc - 1)
-        case _:
-            return FamilyResult(**common, ndcg=_ndcg(compared, said[judged.comparable()]))
-
-
-def _ndcg(compared: Holdout, said: Floats) -> float:
-    """Mean over queries; a gain is the relevance above the query's lowest, ties in the score go by the rows' order."""
-    _, blocks = np.unique(compared.blocks, return_inverse=True)
-    lowest = np.full(blocks.max() + 1, np.inf)
-    np.minimum.at(lowest, blocks, compared.target)
-    gain = compared.target - lowest[blocks]
-
-    def discounted(by: Floats) -> Floats:
-        order = np.lexsort((-by, blocks))
-        starts = np.concatenate([[0], np.cumsum(np.bincount(blocks))[:-1]])
-        place = np.arange(len(by)) - starts[blocks[order]]
-        return np.bincount(blocks[order], weights=gain[order] / np.log2(place + 2.0)).astype(np.float64)
-
-    return float((discounted(said) / discounted(gain)).mean())

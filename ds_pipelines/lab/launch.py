@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ds_pipelines.settings import Settings
 
 PROGRAM = "import sys; sys.path.append({root!r}); from ds_pipelines.caps.warden import main; main()"
+AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+"""Variables that name files of certificate authorities."""
 PATIENCE_SECONDS = 30.0
 """For the warden to end everything once nobody wants the run any more."""
 
@@ -107,7 +109,7 @@ def launch(
             "cores": _least(limits.cores, settings.experiment_cores),
             "walls": _walls(
                 settings,
-                readable=(*_program(command), *readable),
+                readable=(*_program(command), *_certificates(environment), *readable),
                 writable=(folder, *writable),
                 ports=ports,
                 scratch=scratch,
@@ -164,6 +166,11 @@ def _walls(
         "scratch": str(scratch),
         "shared_memory": memory // 2,
     }
+
+
+def _certificates(environment: Mapping[str, str]) -> list[Path]:
+    """Whom the run's own variables say to trust: a company's authority often lies in somebody's home."""
+    return [Path(environment[name]) for name in AUTHORITIES if environment.get(name)]
 
 
 def _lies_in(path: str, folder: str) -> bool:

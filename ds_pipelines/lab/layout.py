@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 LOOKS = "looks"
 """Folder below the home: the ledger of looks at the same held-out rows."""
+OWN_NAME = "ds.run"
+"""Tag of MLflow's with the name that a run had before MLflow gave it one."""
+SHOWN_DIGITS = 8
+"""Of a run's own name."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,15 @@ class Layout:
     """The files and folders of one run."""
 
     folder: Path
+
+    @property
+    def name(self) -> str:
+        """The run's own, before MLflow gives it one; it is found by it afterwards, too."""
+        return self.folder.name
+
+    def name_of(self, experiment: str) -> str:
+        """What MLflow's pages call the run."""
+        return f"{experiment} {self.name[:SHOWN_DIGITS]}"
 
     @property
     def lock(self) -> Path:

@@ -16,11 +16,22 @@ TOO_GOOD = 0.98
 """An AUC from which a leak is the likelier explanation."""
 RANKS = {
     "classification": "ranks a positive row above a negative one in",
+    "multiclass": "ranks a row of a class above one of another in",
     "regression": "ranks the higher of two rows first in",
     "ranking": "ranks the more relevant of two rows of a query first in",
 }
-NAMES = {"classification": "ROC AUC", "regression": "rank concordance", "ranking": "pairwise accuracy"}
-WEIGHTED = {"classification": "", "regression": ", far-apart ones counting more", "ranking": ", queries counting alike"}
+NAMES = {
+    "classification": "ROC AUC", "multiclass": "mean one-against-rest AUC", "regression": "rank concordance",
+    "ranking": "pairwise accuracy",
+}  # fmt: skip
+WEIGHTED = {
+    "classification": "", "multiclass": ", classes counting alike", "regression": ", far-apart ones counting more",
+    "ranking": ", queries counting alike",
+}  # fmt: skip
+UNRELEASABLE = (
+    "A release takes a model of one score: a model of several classes cannot be released. For a release, ask about the "
+    "one class that matters against the rest."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,7 @@ class Measured:
     def words(self, question: str) -> str:
         """Three sentences that a colleague understands."""
         best, bound, name = self.best, f"{self.highest.high:.3f}", NAMES[self.task]
-        short = "an AUC" if self.task == "classification" else f"a {name}"
+        short = "an AUC" if self.task in ("classification", "multiclass") else f"a {name}"
         of = "The model" if len(self.families) == 1 else f"The best of {len(self.families)} model families"
         as_good = f"{round(self.p * (1 + self.permutations)) - 1:,} of {self.permutations:,}"
         match self.answer:
@@ -113,6 +124,11 @@ class Measured:
         best = self.best
         if self.task == "classification":
             return f"Its Brier score is {best.brier:.3f}, that of the training prevalence {self.baseline.brier:.3f}."
+        if self.task == "multiclass":
+            return (
+                f"It names the right class in {100 * (best.accuracy or 0):.1f} % of rows, always the commonest would "
+                f"in {100 * (self.baseline.accuracy or 0):.1f} %."
+            )
         if self.task == "regression":
             return f"Its rank correlation is {best.rank_correlation:.3f}; R² is {best.skill:.3f} over blocks' means."
         return f"Its NDCG is {best.ndcg:.3f}."
@@ -121,6 +137,8 @@ class Measured:
         """What a reader should know before relying on the verdict."""
         best = self.best
         limits = ["A permutation test cannot see a leak: a feature that knows the future passes it."]
+        if self.task == "multiclass":
+            limits.append(UNRELEASABLE)
         if not self.checked:
             limits.append("No leak was looked for: the verdict was not given train=… and test=….")
         if best.auc >= TOO_GOOD:

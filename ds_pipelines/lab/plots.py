@@ -77,9 +77,31 @@ def calibration_figure(verdict: Verdict) -> Figure:
     said, observed = ([getattr(bin_, name) for bin_ in verdict.calibration] for name in ("said", "observed"))
     ends = (min(*said, *observed), max(*said, *observed)) if len(said) > 1 else (0.0, 1.0)
     axes.plot(ends, ends, color=CHANCE, linestyle="--")
-    axes.plot(said, observed, "o-", color=INK)
+    for label in dict.fromkeys(each.label for each in verdict.calibration):
+        bins = [each for each in verdict.calibration if each.label == label]
+        colour = None if label else INK
+        axes.plot([each.said for each in bins], [each.observed for each in bins], "o-", color=colour, label=label)
+    if verdict.classes:
+        axes.legend(frameon=False, title="class", fontsize=8)
     axes.set_ylabel("what came true", color=INK)
     _dress(axes, f"{verdict.best}, by tenths of what it said", "what it said")
+    return figure
+
+
+def classes_figure(verdict: Verdict) -> Figure:
+    """Draw how the best family tells each class from the rest, with intervals of each by itself."""
+    from matplotlib.figure import Figure
+
+    height = 1.4 + 0.35 * len(verdict.by_class)
+    figure = Figure(figsize=(6, height), dpi=110, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    for place, each in enumerate(verdict.by_class):
+        axes.plot((each.low, each.high), (place, place), color=QUIET, linewidth=3, solid_capstyle="round")
+        axes.plot(each.auc, place, "o", color=INK, markersize=7, markeredgecolor="white")
+    axes.axvline(0.5, color=INK, linewidth=1, zorder=0)
+    axes.set_yticks(range(len(verdict.by_class)), [f"{each.name} ({each.rows:,})" for each in verdict.by_class])
+    axes.invert_yaxis()
+    _dress(axes, f"{verdict.best}: each class against the rest", "ROC AUC, with intervals of each by itself")
     return figure
 
 

@@ -45,7 +45,7 @@ def check_preprocessing(split: Split) -> Check:
             found["scaled"].add(name)
         if _filled(train, both, EXACT * coarse):
             found["filled where missing"].add(name)
-        if split.train_target is not None and _encoded(split, name):
+        if any(_encoded(each, name) for each in split.each_class()):
             found["encoded by the target"].add(name)
     telling = [f"{listing(names)} {how}" for how, names in found.items() if names]
     if telling:

@@ -22,6 +22,7 @@ from ds_pipelines.errors import SpooledRunError, listing
 from ds_pipelines.evidence import Code, Limits, Output, RunEnvironment, RunInput, RunRecord, Verdict
 from ds_pipelines.lab import strays
 from ds_pipelines.lab.capture_environment import lock
+from ds_pipelines.lab.layout import OWN_NAME
 from ds_pipelines.lab.notes import kind_of
 from ds_pipelines.lab.private import redacted
 from ds_pipelines.lab.tracking import Opened, Result, tracking
@@ -136,8 +137,8 @@ def open_run(layout: Layout, settings: Settings) -> Opened:
     with tracking(settings) as tracked:
         opened = tracked.open(
             task["experiment"],
-            name=f"{task['experiment']} {task['code_digest'][:7]}",
-            tags=_tags(task),
+            name=layout.name_of(task["experiment"]),
+            tags={**_tags(task), OWN_NAME: layout.name},
             started_at=datetime.fromisoformat(task["started_at"]),
         )
     layout.tracked.write_text(json.dumps(opened.as_dict()), encoding="utf-8")
@@ -155,7 +156,7 @@ def draft(layout: Layout, *, url: str) -> Completed:
     status, why = _status(ended, journal, unasked)
     verdict = _verdict(layout.artifacts / "evidence" / "verdict.json")
     record = RunRecord(
-        run_id=layout.folder.name,
+        run_id=layout.name,
         experiment=task["experiment"],
         kind=task["kind"],
         script=task["place"],

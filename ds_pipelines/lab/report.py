@@ -45,6 +45,7 @@ def report(verdict: Verdict, null: NDArray[np.float64]) -> str:
         parts += [
             _section("2. Against dummy and simple baselines", _families(verdict)),
             _section("3. Is it more than chance?, 4. and how much?", _test(verdict, null)),
+            *([_section("Which classes?", _classes(verdict))] if verdict.by_class else []),
             _section("5. Would more rows help?", _learning(verdict)),
             _section("6. For whom?", _subgroups(verdict)),
             _section("7. Do its values hold?", _calibration(verdict)),
@@ -100,6 +101,17 @@ def _test(verdict: Verdict, null: NDArray[np.float64]) -> str:
         f"and {verdict.level:.2g} counts. Effect: {verdict.effect:+.3f} above chance."
     )
     return f"<p>{said}</p>{_image(png(verdict_figure(verdict, null)), 'Chance, and the families')}"
+
+
+def _classes(verdict: Verdict) -> str:
+    from ds_pipelines.lab.plots import classes_figure, png
+
+    rows = [
+        (each.name, f"{each.rows:,}", f"{each.auc:.3f}", f"{each.low:.3f} to {each.high:.3f}")
+        for each in verdict.by_class
+    ]
+    header = (f"{verdict.best}: class against the rest", "rows", "ROC AUC", "interval of each by itself")
+    return _table(header, rows) + _image(png(classes_figure(verdict)), "Each class against the rest")
 
 
 def _learning(verdict: Verdict) -> str:

@@ -8,7 +8,6 @@ A review is of one verdict and one model: it names their hashes, and is opened a
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import tempfile
 from datetime import UTC, datetime
@@ -121,14 +120,6 @@ def keep(review: Review, settings: Settings) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="ds-review-") as folder:
         _Run(review.run_id, Path(folder), settings).write(review)
-
-
-def this_user() -> str:
-    """Who is logged in at this machine; empty if nobody knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
 
 
 class _Run:

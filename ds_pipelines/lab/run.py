@@ -26,6 +26,7 @@ from ds_pipelines.errors import (
     UnusableParameterError,
     listing,
 )
+from ds_pipelines.gateway.users import of_this_account
 from ds_pipelines.lab import capture_code, spool, strays
 from ds_pipelines.lab.capture_environment import describe
 from ds_pipelines.lab.child_environment import child_environment, recorded_variables
@@ -93,7 +94,7 @@ def run(
         settings: Where experiments and MLflow are; by default what the environment says.
         parameters: Values, as text, that replace the defaults of `lab.param` in the script.
         dagster_run: The Dagster run that asked for it, or its id, if one did.
-        user: Who started it, where that is known.
+        user: Who started it; by default who is logged in here.
         tell: Told of each line that the script prints; by default it is printed.
 
     Raises:
@@ -115,7 +116,9 @@ def run(
         foreseen = _foresee(found, settings, parameters or {}, of_a_server=asked_by is not None)
         (tell or _print)(f"{foreseen.words}\n")
     with spool.opened(settings) as layout:
-        task = _prepare(layout, found, settings, parameters=parameters or {}, asked_by=asked_by, user=user)
+        task = _prepare(
+            layout, found, settings, parameters=parameters or {}, asked_by=asked_by, user=user or of_this_account()
+        )
         if foreseen is not None:
             foreseen.keep(layout.artifacts / "evidence")
         opened, interruption = _watch(layout, task, found, settings, asked_by=asked_by, tell=tell or _print)
@@ -293,11 +296,13 @@ def _complete(layout: Layout, settings: Settings, opened: Opened | None) -> tupl
     try:
         return complete(layout, settings, opened=opened), True
     except TrackingUnreachableError as error:
+        waiting = draft(layout, url=layout.folder.as_uri())
         sys.stderr.write(
             f"{error} Until then the run is kept in {layout.folder}: the next run records it, "
-            "or `ds-pipelines experiments replay`.\n"
+            f"or `ds-pipelines experiments replay`. It will be there as “{layout.name_of(waiting.record.experiment)}”, "
+            f"and `ds-pipelines experiments show {waiting.record.run_id}` finds it.\n"
         )
-        return draft(layout, url=layout.folder.as_uri()), False
+        return waiting, False
 
 
 def _require_finished(completed: Completed, place: str) -> None:

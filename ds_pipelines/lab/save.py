@@ -32,6 +32,10 @@ Format = Literal["lightgbm", "skops"]
 ARTIFACT = "model"
 PREDICTIONS = "evidence/predictions.parquet"
 PREVIEW_ROWS = 20
+ONE_SCORE = (
+    "one score a row: a model of several classes cannot be released. Fit one of the class that matters against the "
+    "rest; lab.verdict judges all classes together, and lab.save keeps their predictions as a table"
+)
 CLOSE = 1e-9
 """Largest difference between a score given and the one that the saved model makes."""
 
@@ -87,6 +91,8 @@ def save(
         return
     if notes.model is not None:
         raise UnusableNoteError("save", name, "one model a run, the one it would offer to production")
+    if _scores_a_row(thing) > 1:
+        raise UnsavableModelError(name, _kind(thing), ONE_SCORE)
     folder = notes.folder / ARTIFACT
     stored = _store(thing, name, folder, features)
     _require_same(thing, name, stored, folder, predictions.select(*features.columns, "score"))
@@ -151,6 +157,14 @@ def _store(model: Any, name: str, folder: Path, features: pl.DataFrame) -> Forma
         _settle(folder / "model.skops")
         return "skops"
     raise UnsavableModelError(name, _kind(model), "a LightGBM model, or a scikit-learn estimator")
+
+
+def _scores_a_row(model: Any) -> int:
+    """How many scores a fitted model gives each row: one, unless it tells more than two classes apart."""
+    booster = getattr(model, "booster_", model)
+    if hasattr(booster, "num_model_per_iteration"):
+        return int(booster.num_model_per_iteration())
+    return max(1, len(getattr(model, "classes_", ())) - 1)
 
 
 def _settle(path: Path) -> None:

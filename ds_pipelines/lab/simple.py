@@ -53,13 +53,14 @@ def simple_baselines(split: Split, compared: Holdout, rows: Integers, rng: np.ra
     found = []
     if half >= 100:
         trial = type(split)(
-            inner.train, held.train, inner.train_target, _known(held), None, None, None, None, split.ordered
-        )
+            inner.train, held.train, inner.train_target, _known(held), None, None, None, None, split.ordered,
+            split.classes,
+        )  # fmt: skip
         best = max(split.train.columns, key=lambda name: alone_auc(trial, name))
         single = split.train[order].select(best)
-        scores = line(single, split.train_target[order], split.test[rows].select(best), compared.task)
+        scores = _lines(single, split.train_target[order], split.test[rows].select(best), compared)
         found.append(SimpleBaseline(name=f"{best} alone, a straight line", auc=_auc(compared, scores)))
-    scores = line(split.train[order], split.train_target[order], split.test[rows], compared.task)
+    scores = _lines(split.train[order], split.train_target[order], split.test[rows], compared)
     found.append(SimpleBaseline(name="a straight line through all features", auc=_auc(compared, scores)))
     return found
 
@@ -92,11 +93,28 @@ def learning_curve(
             fitted = _clone(estimator)
             with warnings.catch_warnings(action="ignore"):
                 fitted.fit(left[chosen], target)
-                scores = (
-                    fitted.predict_proba(right)[:, 1] if hasattr(fitted, "predict_proba") else fitted.predict(right)
-                )
+                scores = _said(fitted, right, compared.classes, f"learning_curve[{family!r}]")
             points.append(LearningPoint(family=family, rows=len(chosen), auc=_auc(compared, scores)))
     return points
+
+
+def _said(fitted: Any, right: Floats, classes: int, culprit: str) -> Floats:
+    """What a fitted estimator says of rows: a number of each; of more than two classes, one for every class."""
+    if not classes:
+        chances = hasattr(fitted, "predict_proba")
+        return np.asarray(fitted.predict_proba(right)[:, 1] if chances else fitted.predict(right))
+    require(hasattr(fitted, "predict_proba"), culprit, "an estimator with predict_proba, to tell several classes")
+    said = np.zeros((len(right), classes))  # a class that it did not learn from is given no chance
+    said[:, np.asarray(fitted.classes_, dtype=np.int64)] = fitted.predict_proba(right)
+    return said
+
+
+def _lines(train: pl.DataFrame, target: Floats, test: pl.DataFrame, compared: Holdout) -> Floats:
+    """A straight line; of more than two classes, one for each against the rest."""
+    if not compared.classes:
+        return line(train, target, test, compared.task)
+    parts = ((target == place).astype(np.float64) for place in range(compared.classes))
+    return np.column_stack([line(train, part, test, "classification") for part in parts])
 
 
 def _known(split: Split) -> Floats:

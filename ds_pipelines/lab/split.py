@@ -6,7 +6,7 @@ within the features (twins.py, giveaway.py, preprocessing.py, adversary.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,12 @@ import numpy as np
 import polars as pl
 
 from ds_pipelines.evidence import Check
+from ds_pipelines.lab.classes import places_of
 from ds_pipelines.lab.holdout import codes, require
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
@@ -39,6 +42,8 @@ class Split:
     test_time: pl.Series | None
     ordered: bool
     """Whether it was shown that all held-out rows are later than all that training saw."""
+    classes: tuple[str, ...] = ()
+    """Names of the target's classes where they are more than two; targets are their places then."""
 
     @cached_property
     def numeric(self) -> list[str]:
@@ -52,34 +57,58 @@ class Split:
         )
         return train, test
 
+    def each_class(self) -> list[Split]:
+        """The split with each class against the rest as its target; itself, unless there are more than two."""
+        if not self.classes:
+            return [self]
+        known = self.train_target
+        return [
+            replace(
+                self,
+                train_target=None if known is None else (known == place).astype(np.float64),
+                test_target=(self.test_target == place).astype(np.float64),
+                classes=(),
+            )
+            for place in range(len(self.classes))
+        ]
+
     def only(self, train_rows: Integers, test_rows: Integers) -> Split:
         """The split of only some rows of each side, given by their places."""
-        return Split(
-            self.train[train_rows],
-            self.test[test_rows],
-            None if self.train_target is None else self.train_target[train_rows],
-            self.test_target[test_rows],
-            None if self.train_groups is None else self.train_groups[train_rows],
-            None if self.test_groups is None else self.test_groups[test_rows],
-            None if self.train_time is None else self.train_time[train_rows],
-            None if self.test_time is None else self.test_time[test_rows],
-            self.ordered,
+        return replace(
+            self,
+            train=self.train[train_rows],
+            test=self.test[test_rows],
+            train_target=None if self.train_target is None else self.train_target[train_rows],
+            test_target=self.test_target[test_rows],
+            train_groups=None if self.train_groups is None else self.train_groups[train_rows],
+            test_groups=None if self.test_groups is None else self.test_groups[test_rows],
+            train_time=None if self.train_time is None else self.train_time[train_rows],
+            test_time=None if self.test_time is None else self.test_time[test_rows],
         )
 
 
 def read_split(
-    train: Any, test: Any, y_true: ArrayLike, *, target: str | None, groups: str | None, time: str | None, ordered: bool
+    train: Any,
+    test: Any,
+    y_true: ArrayLike,
+    *,
+    target: str | None,
+    groups: str | None,
+    time: str | None,
+    ordered: bool,
+    classes: Sequence[str] = (),
 ) -> Split:
     """The caller's frames, Polars' or pandas', as one split.
 
     Args:
         train: Features of the training rows; may hold the target, the groups and the time, too.
         test: The same of the held-out rows, in the order of `y_true`.
-        y_true: The held-out targets.
+        y_true: The held-out targets; of more than two classes, their places.
         target: The column of the target in `train`, and in `test` if it is there.
         groups: The column that names the entity, in both.
         time: The column that orders the rows in time, in both.
         ordered: Whether dates of the call say already that the test is later than the training.
+        classes: Names of the classes, where they are more than two.
 
     Raises:
         UnfitForVerdictError: The frames do not fit together or to `y_true`.
@@ -92,7 +121,7 @@ def read_split(
     for role, name in (("groups", groups), ("time", time)):
         require(name is None or (name in left.columns and name in right.columns), role, "a column of train and test")
     if target is not None and target in right.columns:
-        same = np.array_equal(_numbers(right[target], "target"), actual)
+        same = np.array_equal(_targets(right[target], classes), actual)
         require(same, f"test[{target!r}]", "the values of y_true, in their order")
     features = [name for name in left.columns if name in right.columns and name not in (target, groups, time)]
     missing = set(left.columns) ^ set(right.columns)
@@ -108,28 +137,29 @@ def read_split(
     return Split(
         _plain(left.select(features)),
         _plain(right.select(features)),
-        None if target is None else _numbers(left[target], "target"),
+        None if target is None else _targets(left[target], classes),
         actual,
         None if both is None else both[: left.height],
         None if both is None else both[left.height :],
         times[0],
         times[1],
         ordered,
+        tuple(classes),
     )
 
 
-def column_of(test: Any, values: Any, culprit: str) -> Any:
-    """One value a row: what was given, or the column of `test` that was named.
+def column_of(frame: Any, values: Any, culprit: str, side: str = "test") -> Any:
+    """One value a row: what was given, or the column of the frame that was named.
 
     Raises:
         UnfitForVerdictError: there is no such column, or no frame.
     """
     if not isinstance(values, str):
         return values
-    require(test is not None, culprit, "one value a row; or train=… and test=…, frames with that column")
-    frame = _frame(test, "test")
-    require(values in frame.columns, culprit, "a column of test")
-    return frame[values]
+    require(frame is not None, culprit, "one value a row; or train=… and test=…, frames with that column")
+    columns = _frame(frame, side)
+    require(values in columns.columns, culprit, f"a column of {side}")
+    return columns[values]
 
 
 def crossings(split: Split, declared: str | None) -> list[Check]:
@@ -212,6 +242,10 @@ def _plain(frame: pl.DataFrame) -> pl.DataFrame:
         else:
             casts.append(column.cast(pl.String))
     return frame.select(casts)
+
+
+def _targets(column: pl.Series, classes: Sequence[str]) -> Floats:
+    return places_of(column, classes, "target") if classes else _numbers(column, "target")
 
 
 def _numbers(column: pl.Series, culprit: str) -> Floats:

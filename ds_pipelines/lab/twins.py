@@ -165,7 +165,10 @@ def _leaking(split: Split, found: _Found, twins: NDArray[np.bool_]) -> bool:
     actual = split.test_target[found.rows[twins]]
     nearest = split.train_target[found.places[twins, 0]]
     others = split.train_target[found.places[twins][:, REFERENCE:]]
-    if len(np.unique(split.train_target)) > 2:  # numbers: how far apart, by rank
+    if split.classes:  # the same class or not
+        nearest, others = nearest != actual, others != actual[:, None]
+        actual = np.zeros(len(actual))
+    elif len(np.unique(split.train_target)) > 2:  # numbers: how far apart, by rank
         scale = np.sort(split.train_target)
         actual, nearest, others = (np.searchsorted(scale, each) / len(scale) for each in (actual, nearest, others))
     closeness, neighbours = -np.abs(actual - nearest), -np.abs(actual[:, None] - others)

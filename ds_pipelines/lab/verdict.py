@@ -45,6 +45,7 @@ def verdict(
     time: str | None = None,
     subgroups: Mapping[str, ArrayLike] | Sequence[str] = (),
     learning_curve: Mapping[str, Any] | None = None,
+    classes: Sequence[Any] | None = None,
     level: float = 0.01,
     permutations: int = 2_000,
     seed: int = 0,
@@ -53,10 +54,11 @@ def verdict(
 
     Args:
         question: What was asked, in words that a colleague understands.
-        y_true: Held-out targets, shape (n,): 0 and 1 or booleans, or numbers of a regression or ranking.
+        y_true: Held-out targets, shape (n,): 0 and 1 or booleans, names or numbers of three or more classes, or numbers
+            of a regression or ranking.
         predictions: Each family's predictions, shape (n,), in the order of `y_true`: the probability of the positive
-            class, the number, or the score to rank by.
-        task: `classification` (of two classes), `regression`, or `ranking` (then `blocks` name the queries).
+            class, the number, or the score to rank by. Of three or more classes `predict_proba`, shape (n, classes).
+        task: `classification`, `regression`, or `ranking` (then `blocks` name the queries).
         train_prevalence: Share of positives among the training rows; unnecessary with `train` and `target`.
         train_ends: The last day that training looked at, the horizon of its labels included.
         test_begins: The first as-of day of the held-out rows.
@@ -69,6 +71,8 @@ def verdict(
         time: The column of both frames that orders the rows in time: the test must lie after the training.
         subgroups: Ways to cut the held-out rows: columns of `test`, or by name one value a row.
         learning_curve: Unfitted estimators by family, refitted on growing shares of `train` (20,000 rows at most).
+        classes: Of three or more classes, the order of the predictions' columns; without it they are sorted, as
+            scikit-learn sorts them.
         level: Largest p that counts at the first look at these held-out rows; at the k-th it is level / k².
         permutations: How many; the smallest p they can show is 1 / (1 + permutations).
         seed: Decides the permutations.
@@ -77,6 +81,7 @@ def verdict(
         UnfitForVerdictError: an argument has the wrong shape, missing values, or values out of range.
         UnusableNoteError: the run has a verdict already; several would earn several chances.
     """
+    from ds_pipelines.lab.classes import resolved
     from ds_pipelines.lab.holdout import codes, read, require
     from ds_pipelines.lab.judge import judge
     from ds_pipelines.lab.looks import holdout_digest, look_at, note_look, predictions_digest
@@ -87,17 +92,21 @@ def verdict(
     if notes is not None and notes.verdict is not None:
         raise UnusableNoteError("verdict", question, "one verdict a run, with all model families in it")
     require((train is None) == (test is None), "train, test", "both frames or neither")
-    given = read(y_true, predictions, None, task)
+    known = None if train is None or target is None else column_of(train, target, "target", "train")
+    task, named, places = resolved(y_true, task, known, classes)
+    given = read(places, predictions, None, task, named)
     entities = column_of(test, groups, "groups")
     if entities is not None:
         codes(entities, "groups", len(given.target))
     split = None
     if train is not None:
         declared = train_ends is not None and test_begins is not None and train_ends < test_begins
-        named = groups if isinstance(groups, str) else None
-        split = read_split(train, test, given.target, target=target, groups=named, time=time, ordered=declared)
+        entity = groups if isinstance(groups, str) else None
+        split = read_split(
+            train, test, given.target, target=target, groups=entity, time=time, ordered=declared, classes=named
+        )
     home, holdout = load_settings().home, holdout_digest(given.target, entities, task)
-    this = predictions_digest(given.target, dict(zip(predictions, given.predictions.T, strict=True)))
+    this = predictions_digest(given.target, given.columns(predictions))
     judgement = judge(
         question,
         y_true,
@@ -115,6 +124,7 @@ def verdict(
         look=look_at(home, holdout, this),
         subgroups=_cuts(test, subgroups),
         estimators=learning_curve,
+        classes=named or None,
     )
     judged = judgement.verdict
     shown = judged.answer != "invalid"  # a verdict that shows no figure is no look

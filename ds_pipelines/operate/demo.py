@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ds_pipelines import postgres
 from ds_pipelines.errors import DsPipelinesError
+from ds_pipelines.gateway.users import of_this_account
+from ds_pipelines.operate.demo_release import release_all
 from ds_pipelines.operate.health import probe_service
 from ds_pipelines.operate.sampling import Loaded, Sample, load_sample
 from ds_pipelines.operate.services import SERVICES, prepare_instance, require_free_port
@@ -34,7 +36,6 @@ BACKGROUND = ("mlflow", "gateway")
 PATIENCE_SECONDS = 120
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The pages have the whole log; here the story is told."""
-MODELS, COMPUTATIONS = ("repurchase",), ("top_sellers",)
 
 
 class StepFailedError(DsPipelinesError):
@@ -108,7 +109,8 @@ def run_demo(sample: Sample) -> None:
         _extract(story, settings, instance)
         _await_services(silent, settings)
         runs = _experiment(story, settings, instance)
-        _release(story, settings, instance, runs)
+        release_all(story, settings, runs)
+        _run("production", "verify_champions", instance)
         _score(story, settings, instance)
     _tell(story, time.monotonic() - began)
 
@@ -174,9 +176,11 @@ _LOCATIONS: dict[str, Any] = {}
 
 def _run(location: str, job: str, instance: dg.DagsterInstance, *, days: tuple[date, date] | None = None) -> list[Any]:
     """Runs a job of a location in this process; returns its materializations."""
-    tags = {}
+    from ds_pipelines.exploration.tables import USER
+
+    tags = {USER: of_this_account()}
     if days is not None:
-        tags = {"dagster/asset_partition_range_start": str(days[0]), "dagster/asset_partition_range_end": str(days[1])}
+        tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"] = map(str, days)
     result = _LOCATIONS[location].resolve_job_def(job).execute_in_process(
         instance=instance, tags=tags, raise_on_error=False, run_config=QUIET
     )  # fmt: skip
@@ -229,18 +233,6 @@ def _experiment(story: Story, settings: Settings, instance: dg.DagsterInstance) 
     return {name: str(fact["run id"]) for name, fact in facts.items()}
 
 
-def _release(story: Story, settings: Settings, instance: dg.DagsterInstance, runs: Mapping[str, str]) -> None:
-    from ds_pipelines.production.jobs import JOBS
-    from ds_pipelines.release.propose import propose, propose_computation
-
-    with story.step("Release: proposed, verified by hash, taken in") as told:
-        manifests = [propose(runs[name], JOBS[name], settings) for name in MODELS]
-        manifests += [propose_computation(JOBS[name], settings) for name in COMPUTATIONS]
-        _run("production", "import_releases", instance)
-        told["what"] = ", ".join(path.name for path in manifests)
-        told["where"] = f"{_short(settings.releases)}, to be reviewed and committed"
-
-
 def _score(story: Story, settings: Settings, instance: dg.DagsterInstance) -> None:
     day = settings.last_extractable_day()
     with story.step(f"Scores of {day} for other systems") as told:
@@ -252,7 +244,10 @@ def _score(story: Story, settings: Settings, instance: dg.DagsterInstance) -> No
         story.lines.append(
             ("  repurchase", f"{customers:,} customers scored, {mean} on average", "latest_repurchase_scores", 0)
         )
-        cursor.execute("SELECT category, product FROM latest_top_sellers WHERE rank = 1 ORDER BY revenue DESC LIMIT 3")
+        cursor.execute(
+            "SELECT category, product FROM latest_top_sellers WHERE segment = 'all' AND rank = 1 "
+            "ORDER BY revenue DESC LIMIT 3"
+        )
         best = "; ".join(f"{category}: {product}" for category, product in cursor.fetchall())
         story.lines.append(("  top sellers", best, "latest_top_sellers", 0))
 

@@ -66,13 +66,13 @@ class Standing:
         return {day for each in self.attempts if each.ended is None for day in each.days}
 
     def wanted(
-        self, sources: Callable[[Collection[date]], Sources], *, version: str, most: int, again: int
+        self, sources: Callable[[Collection[date]], Sources], *, version: Callable[[], str], most: int, again: int
     ) -> list[Wanted]:
         """The runs to ask for now.
 
         Args:
             sources: Tells the fingerprints of days in production.
-            version: Of what is not input and decides on it as well: the release in use, the privacy policy.
+            version: Tells what is not input and decides on a day as well: the release in use, the privacy policy.
             most: So many days at most.
             again: So many of the newest days are compared with their source, and refused days with theirs; 0: none.
         """
@@ -84,7 +84,9 @@ class Standing:
         recent = [day for day in recent if day not in busy and self._may_try(day)]
         asked = sources({*fresh, *waiting, *recent})
         outdated = [day for day in recent if changed_since(self.delivered[day], asked[day])]
-        inputs = {day: _digest(asked[day], version) for day in (*fresh, *waiting, *outdated)}
+        tried = (*fresh, *waiting, *outdated)
+        besides = version() if tried else ""
+        inputs = {day: _digest(asked[day], besides) for day in tried}
         chosen = [day for day in inputs if inputs[day] not in self._refusals(day)]
         return self._runs(sorted(chosen, reverse=True)[:most], inputs)
 

@@ -100,7 +100,7 @@ def _tick(
 
     again = settings.rescore_days if looking else 0
     wanted = [] if settings.pause.exists() else standing.wanted(
-        fingerprints, version=_version(settings), most=settings.days_a_tick, again=again
+        fingerprints, version=lambda: _version(job, settings), most=settings.days_a_tick, again=again
     )  # fmt: skip
     if looking:
         memory.looked = now.isoformat()
@@ -113,11 +113,13 @@ def _tick(
     )
 
 
-def _version(settings: Settings) -> str:
+def _version(job: ScoringJob, settings: Settings) -> str:
     """What decides on a day beside its input: with another of these, a day that was refused is tried again."""
     from ds_pipelines.extract import policy
+    from ds_pipelines.release.registered import in_use
 
-    return policy.load(settings.policies / policy.SHOP).digest
+    release = in_use(job.name, settings)
+    return f"{policy.load(settings.policies / policy.SHOP).digest} {release[0] if release else 'no release'}"
 
 
 def _end_silent(

@@ -8,7 +8,7 @@ says which days it refused, and they wait. An error that passes by itself (a dat
 whatever is no error of ours, is a crash.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 
@@ -26,6 +26,7 @@ PASSING = (
     errors.DiskFullError,
     errors.HeldBackError,
     errors.SourceRefusedError,
+    errors.UnknownDayError,  # a clock that was set back for a while
 )
 """What passes by itself; every other error of ours is a refusal."""
 
@@ -38,22 +39,28 @@ class Work:
         self._open = [date.fromisoformat(key) for key in context.partition_keys]
         self._refused: dict[date, errors.DsPipelinesError] = {}
 
-    def days(self) -> Iterator[tuple[date, Mapping[str, str]]]:
+    def days(self, memory: int) -> Iterator[tuple[date, Mapping[str, str]]]:
         """Each day that is still to be delivered, with the fingerprints of its source before it is read.
 
         A day that was asked for because it was missing and that somebody has delivered meanwhile is left alone; one
         that a person asked for is done again.
+
+        Args:
+            memory: The budget of the release in use, in bytes. It is a hard cap: a process that goes through it is
+                ended, and the day on which it was working waits like one that was refused.
         """
+        from ds_pipelines.caps.ceiling import ceiling
         from ds_pipelines.scoring.sources import sources
 
         asked_for = bool(self._context.run.tags.get(INPUTS))
-        for day in list(self._open):
-            source = sources(self._job, [day], self._settings)[day]
-            if asked_for and self._stands(day, source):
-                self._context.log.info("%s is delivered already, from the same input", day)
-                self._open.remove(day)
-            else:
-                yield day, source
+        with ceiling(memory, self._over_budget):
+            for day in list(self._open):
+                source = sources(self._job, [day], self._settings)[day]
+                if asked_for and self._stands(day, source):
+                    self._context.log.info("%s is delivered already, from the same input", day)
+                    self._open.remove(day)
+                else:
+                    yield day, source
 
     @contextmanager
     def day(self, day: date) -> Iterator[None]:
@@ -65,8 +72,7 @@ class Work:
                 raise
             self._context.log.warning("%s was refused: %s", day, error)
             self._refuse({day: error})
-        else:
-            self._open.remove(day)
+        self._open.remove(day)
 
     def conclude(self) -> None:
         """Ends the run as a failure if a day was refused.
@@ -86,9 +92,16 @@ class Work:
         self._refuse(dict.fromkeys(self._open, error))
 
     def _refuse(self, days: Mapping[date, errors.DsPipelinesError]) -> None:
-        # As a tag, since errors may be hidden from the event log.
         self._refused |= days
-        told = " ".join(str(day) for day in sorted(self._refused))
+        self._tell(self._refused)
+
+    def _over_budget(self, reason: str) -> None:
+        self._tell({*self._refused, *self._open[:1]})
+        self._context.instance.report_engine_event(reason, self._context.run)
+
+    def _tell(self, refused: Iterable[date]) -> None:
+        # As a tag, since errors may be hidden from the event log.
+        told = " ".join(str(day) for day in sorted(refused))
         self._context.instance.add_run_tags(self._context.run.run_id, {REFUSED: told})
 
     def _stands(self, day: date, source: Mapping[str, str]) -> bool:

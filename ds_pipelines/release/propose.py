@@ -26,6 +26,7 @@ from ds_pipelines.release.manifest import (
     EVIDENCE,
     INPUTS,
     PREDICTIONS,
+    PROFILE,
     VERDICT,
     Evidence,
     InputRange,
@@ -97,6 +98,7 @@ def propose(
         _write(offer / PREDICTIONS, run.read(card.predictions, "held-out predictions"))
         inputs = sorted(ran.inputs, key=lambda each: (each.table, each.day))
         _write(offer / INPUTS, TypeAdapter(list[RunInput]).dump_json(inputs))
+        _write(offer / PROFILE, _profile(offer / PREDICTIONS, card))
         for path, content in shown.files.items():
             _write(offer / path, content)
         manifest = _manifest(
@@ -162,6 +164,16 @@ def _evidence(verdict: Verdict, inputs: Sequence[RunInput], offer: Path) -> Evid
         inputs=tuple(ranges),
         files=tuple(_file(offer, path) for path in EVIDENCE if (offer / path).exists()),
     )
+
+
+def _profile(predictions: Path, card: ModelCard) -> bytes:
+    """How features and score were distributed where the model was judged: what production is compared with."""
+    import polars as pl
+
+    from ds_pipelines.scoring.drift import profile
+
+    rows = pl.read_parquet(predictions, columns=[*(feature.name for feature in card.features), "score"])
+    return profile(rows, score="score").model_dump_json().encode()
 
 
 def _manifest(job: ScoringJob, owner: str | None, by: str | None, **parts: Any) -> ReleaseManifest:

@@ -138,15 +138,17 @@ def _scores(champion: Champion, undone: Sequence[str], settings: Settings) -> tu
 def _score_again(champion: Champion, day: date, settings: Settings) -> None:
     from ds_pipelines.scoring.deliver import begin, deliver
     from ds_pipelines.scoring.score import score_day
+    from ds_pipelines.scoring.sources import noted, sources
 
-    began = begin(settings)
-    scored = score_day(champion.job, day, settings, release=champion.digest, model=champion.model())
-    deliver(
-        scored.frame,
-        champion.job,
-        day,
-        release=champion.digest,
-        inputs=scored.inputs,
-        settings=settings,
-        began=began,
-    )
+    job, began = champion.job, begin(settings)
+    source = sources(job, [day], settings)[day]
+    with score_day(job, day, settings, release=champion.digest, model=champion.model()) as scored:
+        deliver(
+            scored.batches(),
+            job,
+            day,
+            release=champion.digest,
+            inputs=noted(scored.inputs, source),
+            settings=settings,
+            began=began,
+        )

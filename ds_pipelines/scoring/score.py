@@ -12,7 +12,7 @@ through memory in batches: a day of twenty million customers takes hardly more o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,6 @@ class Scored:
     day: date
     release: str
     inputs: tuple[Input, ...]
-    began: datetime
-    """When the first table was begun to be read: what was in production before is in the rows."""
     features: Path | None
     """Parquet file of what the model was given, a row an entity; None for a computation."""
     least: tuple[float, ...] = field(repr=False)
@@ -118,16 +116,16 @@ def score_day(job: ScoringJob, day: date, settings: Settings, *, release: str, m
         raise ValueError(f"job {job.name} needs {'no model' if job.entity is None else 'a model'}")
     if model is None and (engine := settings.engines.get(job.name, "local")) != "local":
         raise EngineUnfitError(engine, job.name)
-    folder, began = Folder(settings), datetime.now(UTC)
+    folder = Folder(settings)
     tables, inputs = _read(job, day, settings, folder.path)
     count = None if job.population is None else job.population(tables, day, settings.zone).collect().item()
     rows = job.compute(tables, day, settings.zone)
     if model is None:
-        return Scored(job, day, release, inputs, began, None, (), _computed(rows, job, folder.path), folder, count)
+        return Scored(job, day, release, inputs, None, (), _computed(rows, job, folder.path), folder, count)
     features = folder.path / "features.parquet"
     rows.sink_parquet(features, compression="lz4", row_group_size=batch.ROWS, engine="streaming")
     spill, least = scores_of(features, job, model, settings, folder.path)
-    return Scored(job, day, release, inputs, began, features, least, spill, folder, count)
+    return Scored(job, day, release, inputs, features, least, spill, folder, count)
 
 
 def scores_of(
@@ -160,7 +158,8 @@ def _computed(rows: pl.LazyFrame, job: ScoringJob, folder: Path) -> Spill:
     names = rows.collect_schema().names()
     spill = Spill(folder / "rows", [name for name in job.key if name in names] or names[:1])
     for piece in rows.collect_batches(chunk_size=batch.ROWS, engine="streaming"):
-        spill.add(piece)
+        for part in piece.iter_slices(batch.ROWS):
+            spill.add(part)
     spill.settle()
     return spill
 

@@ -51,15 +51,17 @@ def place(home: Path, tmp_path: Path) -> Settings:
     return settings.model_copy(update={"experiments": tmp_path, "tracking_address": tracking})
 
 
-def materialize(settings: Settings, name: str, **variables: str) -> dg.ExecuteInProcessResult:
+def materialize(
+    settings: Settings, name: str, *, user: str | None = "ada", **variables: str
+) -> dg.ExecuteInProcessResult:
     definitions = load("exploration", settings)
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
         adopt(patch, settings)
         for variable, value in variables.items():
             patch.setenv(variable, value)
         return definitions.resolve_job_def("all_experiments").execute_in_process(
-            instance=instance, asset_selection=[dg.AssetKey(["experiments", name])], tags={"user": "ada"},
-            raise_on_error=False,
+            instance=instance, asset_selection=[dg.AssetKey(["experiments", name])],
+            tags={"user": user} if user else {}, raise_on_error=False,
         )  # fmt: skip
 
 
@@ -91,6 +93,11 @@ def test_it_is_linked_both_ways_with_mlflow(place: Settings) -> None:
     assert tags["ds.dagster_url"] == f"{place.webserver_base}/runs/{result.run_id}"
     assert tags["ds.dagster_url"] in tags["mlflow.note.content"]
     assert tags["ds.user"] == "ada"
+
+
+def test_a_run_that_nobody_is_named_for_says_that_it_is_shared(place: Settings) -> None:
+    told = facts(materialize(place, "talking", user=None))
+    assert tracked(place, told["run id"]).data.tags["ds.user"] == "shared"
 
 
 def test_its_process_gets_no_secret_of_the_server_s(place: Settings, capfd: pytest.CaptureFixture[str]) -> None:

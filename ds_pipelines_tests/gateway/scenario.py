@@ -35,6 +35,10 @@ NEXT_WEEK = MONDAY + timedelta(days=7)
 TREATMENTS = {"order_id": "pseudonym(order)", "customer_id": "pseudonym(customer)"}
 WITHHELD = (Withheld(name="ship_city", explanation="narrows down who ordered"),)
 
+CERTIFY = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=gateway "
+    "-addext subjectAltName=IP:127.0.0.1"
+)  # fmt: skip
 SERVE = """
 from ds_pipelines.gateway.server import Offer, serve
 from ds_pipelines.production.jobs import JOBS
@@ -136,6 +140,14 @@ def empty(settings: Settings) -> None:
     """Drops everything from the gateway's database."""
     with closing(postgres.connect("gateway_owner", settings)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("DROP OWNED BY gateway_owner CASCADE")
+
+
+def make_certificate(folder: Path) -> dict[str, Path]:
+    """A certificate for 127.0.0.1 that nobody has signed, and its key, by their settings."""
+    files = {"gateway_certificate": folder / "certificate.pem", "gateway_key": folder / "key.pem"}
+    named = ["-out", str(files["gateway_certificate"]), "-keyout", str(files["gateway_key"])]
+    subprocess.run([*CERTIFY.split(), *named], check=True, capture_output=True)
+    return files
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ from ds_pipelines.gateway.server import serve
 from ds_pipelines.gateway.tokens import read_token
 from ds_pipelines.operate.health import probe_service
 from ds_pipelines.settings import environment
-from ds_pipelines_tests.gateway.scenario import MONDAY, make_installation, serving, trusting
+from ds_pipelines_tests.gateway.scenario import MONDAY, make_certificate, make_installation, serving, trusting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
     from ds_pipelines.settings import Settings
 
-CERTIFY = (
-    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=gateway "
-    "-addext subjectAltName=IP:127.0.0.1"
-)  # fmt: skip
 LIST = """
 from ds_pipelines.gateway.client import connect
 from ds_pipelines.settings import load_settings
@@ -38,12 +34,7 @@ print(*[summary.table for summary in connect(load_settings()).tables()])
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A certificate for 127.0.0.1 that nobody has signed, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    files = {"gateway_certificate": folder / "certificate.pem", "gateway_key": folder / "key.pem"}
-    named = ["-out", str(files["gateway_certificate"]), "-keyout", str(files["gateway_key"])]
-    subprocess.run([*CERTIFY.split(), *named], check=True, capture_output=True)
-    return files
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 def test_with_a_certificate_it_serves_https_and_nothing_else(
@@ -62,10 +53,15 @@ def test_with_a_certificate_it_serves_https_and_nothing_else(
         with pytest.raises(httpx.ConnectError, match="certificate"):
             httpx.get(f"{settings.gateway_base}/health", trust_env=False)
         assert probe_service("gateway", settings) is None
+        elsewhere = settings.model_copy(
+            update={"gateway_address": settings.gateway_base, "gateway_certificate": None, "gateway_key": None}
+        )
         trusted = {"SSL_CERT_FILE": str(certificate["gateway_certificate"])}
-        variables = environment(**settings.as_environment(), **trusted)
-        listed = subprocess.run([sys.executable, "-c", LIST], env=variables, capture_output=True, text=True, check=True)
-        assert listed.stdout.split() == ["customers", "orders"]
+        for client in (settings.as_environment(), elsewhere.as_environment() | trusted):
+            listed = subprocess.run(
+                [sys.executable, "-c", LIST], env=environment(**client), capture_output=True, text=True, check=True
+            )
+            assert listed.stdout.split() == ["customers", "orders"]
 
 
 @pytest.mark.parametrize("wrong", ["no key", "no file", "another key"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 from ds_pipelines import lab
 from ds_pipelines.errors import RunProcessError
 from ds_pipelines.evidence import RunRecord
-from ds_pipelines.lab import spool
+from ds_pipelines.gateway.users import of_this_account
+from ds_pipelines.lab import history, spool
 from ds_pipelines.lab.layout import Layout
 from ds_pipelines.settings import environment
 from ds_pipelines_tests.going_on import folder_of, goes_on
@@ -88,6 +90,28 @@ def test_a_run_without_mlflow_is_recorded_later_as_it_was(own: Settings) -> None
     same = {"run_id": ran.record.run_id, "url": ran.record.url}
     assert replayed.record.model_copy(update=same) == ran.record
     assert not list(own.spool.iterdir())
+
+
+def test_a_run_that_waits_names_the_run_that_is_found_later(own: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    (own.experiments / "idea.py").write_text(IDEA)
+    ran = lab.run("idea", settings=away(own))
+    said = capsys.readouterr().err
+    named, shown = (re.search(pattern, said) for pattern in (r"there as “(.+?)”", r"experiments show (\w+)` finds it"))
+    assert named is not None
+    assert shown is not None
+    [replayed] = spool.replay(own)
+    assert replayed.record is not None
+    with history.opened(own) as past:
+        found = {past.run(name).run_id for name in (shown[1], shown[1][:8], ran.record.run_id)}
+    assert found == {replayed.record.run_id}
+    assert tracked(own, replayed.record.run_id).info.run_name == named[1]
+
+
+def test_a_run_says_whose_it_is(own: Settings) -> None:
+    (own.experiments / "idea.py").write_text(IDEA)
+    mine, ada = (lab.run("idea", settings=own, user=user).record for user in (None, "ada"))
+    assert (mine.user, ada.user) == (of_this_account(), "ada")
+    assert tracked(own, mine.run_id).data.tags["ds.user"] == mine.user
 
 
 def test_the_next_run_records_those_before_it(own: Settings) -> None:

@@ -51,7 +51,7 @@ class Place:
         self.asked: set[date] = set()
 
     def wanted(self, *, version: str = "v1", most: int = 31, again: int = 0) -> list[Wanted]:
-        return self.standing.wanted(self._sources, version=version, most=most, again=again)
+        return self.standing.wanted(self._sources, version=lambda: version, most=most, again=again)
 
     def _sources(self, days: Collection[date]) -> dict[date, dict[str, str]]:
         self.asked |= set(days)

@@ -10,7 +10,8 @@ from uuid import uuid4
 from ds_pipelines.evidence import Acceptance, GateResult
 from ds_pipelines.gateway import grants
 from ds_pipelines.release import approval
-from ds_pipelines.release.gates.every import GATES, record
+from ds_pipelines.release.gates.every import record
+from ds_pipelines.release.gates.names import GATES
 from ds_pipelines.release.identity import Identity
 from ds_pipelines.release.manifest import package_digest
 

@@ -217,17 +217,27 @@ def own_job(tmp_path: Path) -> Callable[[str], ScoringJob]:
 SOURCE = Path(repurchase.__file__).read_text()
 
 
-def test_changed_code_is_refused_by_file_at_the_import_and_when_in_use(
+def test_changed_code_is_refused_by_file_at_the_import(
     own_job: Callable[[str], ScoringJob], runs: Runs, fresh: Settings
 ) -> None:
-    job = own_job(SOURCE)
-    path = propose(runs.lightgbm(), job, fresh)
-    import_release(path, job, fresh)
+    path = propose(runs.lightgbm(), own_job(SOURCE), fresh)
     changed = own_job(SOURCE + "\n# reviewed by nobody\n")
     with pytest.raises(ReleaseRefusedError, match=r"variant\.py.*the code that was released"):
-        champion(changed, fresh)
-    with pytest.raises(ReleaseRefusedError, match=r"variant\.py.*the code that was released"):
         import_release(path, changed, fresh)
+
+
+def test_production_scores_with_the_module_that_was_released_whatever_became_of_it(
+    own_job: Callable[[str], ScoringJob], runs: Runs, fresh: Settings
+) -> None:
+    text = SOURCE.replace('name="repurchase"', 'name="kept"')
+    job = replace(own_job(text), name="kept")
+    import_release(propose(runs.lightgbm(), job, fresh), job, fresh)
+    changed = replace(own_job(text.replace("timedelta(minutes=10)", "timedelta(minutes=99)")), name="kept")
+    used = champion(changed, fresh)
+    assert used.job.budget == job.budget != changed.budget
+    released = Path(used.job.compute.__code__.co_filename)
+    assert released == used.folder / "code" / "variant.py"
+    assert released.read_text() == text
 
 
 def test_a_changed_contract_is_refused(manifest_path: Path, tracked: Settings) -> None:

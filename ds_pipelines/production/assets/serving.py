@@ -51,13 +51,16 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
             with working(context, job, settings) as work:
                 released = champion(job, settings)
                 model = released.model()
-                for day, source in work.days():
+                for day, source in work.days(released.manifest.budget_memory):
                     began = begin(settings)
-                    with work.day(day), score_day(job, day, settings, release=released.digest, model=model) as scored:
+                    with (
+                        work.day(day),
+                        score_day(released.job, day, settings, release=released.digest, model=model) as scored,
+                    ):
                         try:
                             receipt = deliver(
                                 scored.batches(),
-                                job,
+                                released.job,
                                 day,
                                 release=released.digest,
                                 inputs=noted(scored.inputs, source),

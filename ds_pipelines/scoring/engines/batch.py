@@ -24,9 +24,9 @@ def count(features: Path) -> int:
     return -(-rows // ROWS)
 
 
-def read(features: Path, number: int) -> pl.DataFrame:
-    """A batch of a file, by its number from 0."""
-    return pl.scan_parquet(features).slice(number * ROWS, ROWS).collect(engine="in-memory")
+def read(features: Path, number: int, rows: int) -> pl.DataFrame:
+    """A batch of a file that is cut into batches of so many rows, by its number from 0."""
+    return pl.scan_parquet(features).slice(number * rows, rows).collect(engine="in-memory")
 
 
 def scored(features: pl.DataFrame, entity: str, model: Model) -> pl.DataFrame:

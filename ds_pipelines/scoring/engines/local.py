@@ -26,4 +26,4 @@ def scores(features: Path, entity: str, model: Model, _settings: Settings) -> It
         UnfitForModelError: the features are not what the model takes.
     """
     for number in range(batch.count(features)):
-        yield batch.scored(batch.read(features, number), entity, model)
+        yield batch.scored(batch.read(features, number, batch.ROWS), entity, model)

@@ -9,6 +9,7 @@ Workers read the file of features themselves, so on several machines its folder 
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 class Scorer:
     """A worker: it loads the model once, and scores the batches that it is given the numbers of."""
 
-    def __init__(self, features: Path, entity: str, card: ModelCard, content: bytes) -> None:
-        self._features, self._entity = features, entity
+    def __init__(self, features: Path, rows: int, entity: str, card: ModelCard, content: bytes) -> None:
+        self._features, self._rows, self._entity = features, rows, entity
         self._model = models.restored(card, content)
 
     def __call__(self, numbers: dict[str, Any]) -> Any:
         """The scores of the batches, with each batch's number, as an Arrow table."""
         frames = [
-            batch.scored(batch.read(self._features, int(number)), self._entity, self._model).with_columns(
-                batch=pl.lit(int(number), pl.Int64)
+            batch.scored(batch.read(self._features, number, self._rows), self._entity, self._model).with_columns(
+                batch=pl.lit(number, pl.Int64)
             )
-            for number in numbers["id"]
+            for number in map(int, numbers["id"])
         ]
         return pl.concat(frames, rechunk=True).to_arrow()
 
@@ -54,11 +55,12 @@ def scores(features: Path, entity: str, model: Model, settings: Settings) -> Ite
     """
     with _cluster(settings) as ray:
         try:
-            data = ray.data.range(batch.count(features), override_num_blocks=max(batch.count(features), 1)).map_batches(
+            count = batch.count(features)
+            data = ray.data.range(count, override_num_blocks=max(count, 1)).map_batches(
                 Scorer,
-                fn_constructor_args=(features, entity, model.card, model.content),
+                fn_constructor_args=(features, batch.ROWS, entity, model.card, model.content),
                 batch_size=1,
-                concurrency=(1, max(int(ray.cluster_resources().get("CPU", 1)), 1)),
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(int(ray.cluster_resources()["CPU"]), 1)),
             )
             yield from _in_order(data.iter_batches(batch_size=None, batch_format="pyarrow"))
         except ray.exceptions.RayError as error:
@@ -86,6 +88,7 @@ def _cluster(settings: Settings) -> Iterator[Any]:
         import ray.data
     except ImportError:
         raise EngineMissingError("ray") from None
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # it quotes what user code raised
     own = not ray.is_initialized()
     if own:
         address = settings.ray_address or "local"
@@ -102,10 +105,7 @@ def _cluster(settings: Settings) -> Iterator[Any]:
 
 
 def _explained(error: Exception, model: Model) -> Exception:
-    """What a worker refused, in our words; what Ray says may quote rows."""
-    cause: Any = error
-    while cause is not None:
-        if isinstance(cause, UnfitForModelError) or type(cause).__name__.endswith("(UnfitForModelError)"):
-            return UnfitForModelError(model.card.name, "the features", "finite numbers, those that the card names")
-        cause = getattr(cause, "cause", None) or cause.__cause__
+    """What went wrong in a worker, in our words: what Ray says may quote rows, and comes as text alone."""
+    if UnfitForModelError.__name__ in str(error):
+        return UnfitForModelError(model.card.name, "the features", "finite numbers, those that the card names")
     return EngineFailedError("ray", f"a worker failed ({type(error).__name__})")
