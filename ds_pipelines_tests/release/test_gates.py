@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 from ds_pipelines import postgres
-from ds_pipelines.evidence import GateResult
 from ds_pipelines.operate.accept import accept as command
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.release import approval
@@ -29,7 +28,7 @@ from ds_pipelines_tests.release.people import ANA, BEN
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ds_pipelines.evidence import Acceptance
+    from ds_pipelines.evidence import Acceptance, GateResult
     from ds_pipelines.settings import Settings
     from ds_pipelines_tests.release.conftest import Runs
 
