@@ -208,6 +208,11 @@ def cluster(name: ClusterName, settings: Settings) -> Cluster:
     return handle
 
 
+def embedded(role: Role, settings: Settings) -> bool:
+    """Whether a role works in an embedded cluster, because no URL of the user's replaces it."""
+    return _own_url(role, settings) is None
+
+
 def _own_url(role: Role, settings: Settings) -> str | None:
     own = getattr(settings, _setting(role, settings))
     return None if own is None else str(own.get_secret_value())

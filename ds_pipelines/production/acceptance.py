@@ -59,8 +59,8 @@ def _examined(job: ScoringJob, settings: Settings) -> dg.AssetsDefinition:
         """Yields each gate's answer as it comes; the ledger has them all before this ends."""
         from ds_pipelines.release.gates.every import hearing
 
-        by = context.run_tags.get(ACTOR) or context.run_tags.get("user") or "acceptance"
-        with hearing(job, settings, by=by, wanted=context.run_tags.get(MANIFEST)) as heard:
+        by = context.run.tags.get(ACTOR) or context.run.tags.get("user") or "acceptance"
+        with hearing(job, settings, by=by, wanted=context.run.tags.get(MANIFEST)) as heard:
             yield from map(_check, heard.results())
         yield from map(_not_asked, GATES.keys() - {result.gate for result in heard.answers})
         heard.require_accepted()

@@ -16,13 +16,13 @@ HEAVY = {
     "mlflow", "sklearn", "lightgbm", "matplotlib", "pandas", "pandera", "presidio_analyzer", "spacy", "skops", "scipy",
     "granian", "fastapi", "supervisor", "psycopg2", "adbc_driver_postgresql",
 }  # fmt: skip
-LOCATIONS = ("exploration", "production")
+LOCATIONS = ("exploration.definitions", "production.definitions", "production.acceptance")
 
 
 def loaded(location: str, home: Path) -> set[str]:
     """Imports a location's definitions in a fresh interpreter; the top-level modules that this loaded."""
     program = (
-        f"import json, sys; import ds_pipelines.{location}.definitions as d; d.defs.resolve_all_asset_specs();"
+        f"import json, sys; import ds_pipelines.{location} as d; d.defs.resolve_all_asset_specs();"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
     done = subprocess.run(

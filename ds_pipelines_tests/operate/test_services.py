@@ -22,9 +22,10 @@ from ds_pipelines.operate.services import (
     become,
     prepare_instance,
     require_free_port,
+    services_of,
     workspace_file,
 )
-from ds_pipelines.operate.up import supervised
+from ds_pipelines.operate.up import is_up, supervised
 from ds_pipelines.settings import PROJECT, Settings, environment, load_settings
 from ds_pipelines_tests.acceptance.stack import URL_VARIABLES, free_ports, lives, wait_until
 
@@ -162,3 +163,20 @@ def test_a_killed_supervisor_leaves_no_service_behind(ported: Settings) -> None:
         supervisor.wait()
         assert any(process.is_running() for process in services)
     assert not [process for process in services if lives(process)]
+
+
+def test_acceptance_serves_its_gates_beside_production_and_nothing_else(settings: Settings) -> None:
+    beside = settings.in_acceptance()
+    assert list(services_of(beside)) == ["webserver", "production", "daemon"]
+    assert list(services_of(settings)) == list(SERVICES)
+    command, variables = SERVICES["production"].command(beside)
+    assert "ds_pipelines.production.acceptance" in command
+    assert variables["DAGSTER_HOME"] == str(beside.instance) != str(settings.instance)
+    assert "/dagster_acceptance?" in variables["DS_DAGSTER_STORAGE"]
+    assert yaml.safe_load(workspace_file(beside).read_text()) == {
+        "load_from": [
+            {"grpc_server": {"host": "127.0.0.1", "port": settings.production_port + 100,
+                             "location_name": "production"}}
+        ]
+    }  # fmt: skip
+    assert not is_up(beside)

@@ -118,7 +118,7 @@ def _home(settings: Settings, folder: Path) -> Path:
         shutil.copytree(settings.erased, home / "erased")
     for role in ROLES:
         access = postgres.access(role, settings)
-        if _embedded(role, settings):
+        if postgres.embedded(role, settings):
             held = postgres.cluster(access.cluster, settings)
             shutil.copy2(held.passfile(access.login), home / "secrets" / f"{access.login}.pgpass")
     (home / "snapshots").symlink_to(settings.snapshots.resolve(), target_is_directory=True)
@@ -129,17 +129,13 @@ def _variables(settings: Settings, home: Path) -> dict[str, str]:
     urls = {}
     for role, name in ROLES.items():
         url = postgres.libpq_url(postgres.url(role, settings))
-        if _embedded(role, settings):
+        if postgres.embedded(role, settings):
             login = postgres.access(role, settings).login
             url = f"{url.partition('&passfile=')[0]}&passfile={quote(str(home / 'secrets' / f'{login}.pgpass'))}"
         urls[name] = url
     chosen = settings.model_copy(update={"home": home}).as_environment()
     kept = {name: value for name, value in scrubbed_environment().items() if not name.startswith(("DS_", "DAGSTER"))}
     return kept | chosen | urls | {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "HOME": str(home)}
-
-
-def _embedded(role: postgres.Role, settings: Settings) -> bool:
-    return "passfile=" in postgres.url(role, settings) and "host=%2F" not in postgres.url(role, settings)
 
 
 def _walls(
@@ -165,7 +161,7 @@ def _walls(
 def _sockets(settings: Settings) -> Iterator[Path]:
     """Folders of the sockets of embedded databases; Landlock does not guard them, but they are hidden otherwise."""
     for role in ROLES:
-        if _embedded(role, settings):
+        if postgres.embedded(role, settings):
             yield postgres.cluster(postgres.access(role, settings).cluster, settings).sockets
 
 
