@@ -49,10 +49,12 @@ def release_all(story: Story, settings: Settings, runs: Mapping[str, str]) -> No
     from ds_pipelines.production.jobs import JOBS
     from ds_pipelines.release.standing import stands
 
-    names = (*MODELS, *COMPUTATIONS)
-    new = [JOBS[name] for name in names if not stands(JOBS[name], runs.get(name), settings)]
+    with story.step("Champions compared with what the experiments gave") as told:
+        names = (*MODELS, *COMPUTATIONS)
+        new = [JOBS[name] for name in names if not stands(JOBS[name], runs.get(name), settings)]
+        told["what"] = f"to release: {', '.join(job.name for job in new) or 'nothing, they are the same'}"
+        told["where"] = "ds-pipelines release history"
     if not new:
-        story.lines.append(("Release", "every champion is what the experiments give", "as released before", 0))
         return
     tokens = {user: _token(user, settings) for user in SCOPES}
     for name in (job.name for job in new if job.name in MODELS):

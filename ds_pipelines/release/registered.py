@@ -6,6 +6,7 @@ model here.
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -82,4 +83,7 @@ def _client_of(uri: str) -> MlflowClient:
     quiet_libraries()
     from mlflow import MlflowClient
 
+    # It tells on the terminal that it makes its tables, and each migration of them.
+    for chatty in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
