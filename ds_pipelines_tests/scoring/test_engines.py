@@ -101,6 +101,17 @@ def test_a_file_scored_in_batches_is_scored_as_a_whole(
     assert list(least) == found["score"].sort().gather([ROWS * at // 10 for at in range(1, 10)]).to_list()
 
 
+def start_two_workers(ray: Any, attempts: int = 3) -> None:
+    """Ray gives its own processes 30 seconds to start, by a number in its code; a busy machine may need more."""
+    try:
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    except Exception as error:
+        ray.shutdown()
+        if attempts == 1 or "timed out during startup" not in str(error):
+            raise
+        start_two_workers(ray, attempts - 1)
+
+
 def test_two_workers_of_ray_give_the_same_bytes_and_refuse_the_same(
     features: Path, tmp_path: Path, settings: Settings
 ) -> None:
@@ -109,7 +120,7 @@ def test_two_workers_of_ray_give_the_same_bytes_and_refuse_the_same(
     unfit = tmp_path / "unfit.parquet"
     pl.read_parquet(features).with_columns(spend_total=float("nan")).write_parquet(unfit)
     using = boosted()
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 * 2**20)
+    start_two_workers(ray)
     try:
         there = scored(features, using, on_ray, tmp_path / "ray")
         with pytest.raises(UnfitForModelError) as refused:

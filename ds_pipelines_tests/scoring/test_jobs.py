@@ -92,7 +92,7 @@ def test_top_sellers_equal_independent_sql(day: date, settings: Settings) -> Non
     with score.score_day(TOP_SELLERS, day, settings, release="r") as scored:
         found = scored.frame.drop("day").rows()
     assert found == sold_most(settings, day)
-    assert {segment for segment, *_ in found} == {"all", "private", "business", "trade"}
+    assert {"all", "private"} <= {segment for segment, *_ in found}
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)

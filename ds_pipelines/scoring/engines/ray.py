@@ -94,8 +94,10 @@ def _cluster(settings: Settings) -> Iterator[Any]:
         address = settings.ray_address or "local"
         try:
             ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
-        except (ConnectionError, RuntimeError, ValueError):
-            raise EngineFailedError("ray", "no cluster answers at DS_RAY_ADDRESS") from None
+        except Exception as error:
+            # Ray raises what it comes upon, bare Exception among it; its message may hold the cluster's address.
+            where = "the cluster of DS_RAY_ADDRESS" if settings.ray_address else "a cluster on this machine"
+            raise EngineFailedError("ray", f"{where} did not start or answer ({type(error).__name__})") from None
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield ray
