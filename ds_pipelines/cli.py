@@ -10,10 +10,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ds_pipelines import cli_review, cli_run, cli_table
+from ds_pipelines import cli_accept, cli_review, cli_run, cli_table
 from ds_pipelines.cli_experiments import experiments, reproduce
 from ds_pipelines.cli_extract import extract
+from ds_pipelines.cli_job import job
 from ds_pipelines.cli_policy import policy
+from ds_pipelines.cli_release import release
 from ds_pipelines.errors import DsPipelinesError
 from ds_pipelines.operate.tokens import token
 from ds_pipelines.settings import environment, load_settings, quiet_libraries
@@ -24,8 +26,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-release = typer.Typer(help="Offer what works to production, and take it in by its hash.", no_args_is_help=True)
 app.add_typer(release, name="release")
+release.command("accept")(cli_accept.accept)
 app.command("run")(cli_run.run)
 experiments.command("replay")(cli_run.replay)
 app.command("reproduce")(reproduce)
@@ -34,6 +36,7 @@ app.add_typer(cli_table.requests, name="requests")
 app.command("review")(cli_review.review)
 app.add_typer(extract, name="extract")
 app.add_typer(policy, name="policy")
+app.add_typer(job, name="job")
 app.add_typer(experiments, name="experiments")
 snapshots = typer.Typer(help="What is published, and how long it is kept.", no_args_is_help=True)
 app.add_typer(snapshots, name="snapshots")
@@ -60,14 +63,20 @@ def demo(transactions: Transactions = None, customers: Customers = 20_000, seed:
 
 
 @app.command()
-def up() -> None:
-    """Serve Dagster, MLflow and the gateway until Ctrl-C.
+def up(
+    environment: Annotated[
+        str | None, typer.Option(help="development, acceptance or production; by default DS_ENVIRONMENT.")
+    ] = None,
+) -> None:
+    """Serve Dagster, MLflow and the gateway until Ctrl-C; of acceptance Dagster alone, beside what runs.
 
-    Example: DS_WEBSERVER_PORT=3100 ds-pipelines up
+    Example: DS_WEBSERVER_PORT=3200 ds-pipelines up ; ds-pipelines up --environment acceptance
     """
     from ds_pipelines.operate.up import up as serve_all
 
-    serve_all(load_settings(), tell=typer.echo)
+    beside = environment == "acceptance"
+    settings = load_settings() if environment is None or beside else load_settings(environment=environment)
+    serve_all(settings.in_acceptance() if beside else settings, tell=typer.echo)
 
 
 @app.command()
@@ -97,46 +106,6 @@ def sample(transactions: Transactions = None, customers: Customers = 20_000, see
         typer.echo(f"{rows:>12,} {table}")
     for rule, rows, fate in loaded.accounting:
         typer.echo(f"{rows:>12,} {fate}: {rule}")
-
-
-@release.command()
-def propose(
-    run_id: Annotated[
-        str | None, typer.Argument(help="MLflow's id of the run; none for a job without a model.")
-    ] = None,
-    job: Annotated[
-        str | None, typer.Option(help="The scoring job; by default the one named as the experiment.")
-    ] = None,
-) -> None:
-    """Write the manifest of a release from a run; reviewing and committing it is the release.
-
-    Example: ds-pipelines release propose 8f2c… ; ds-pipelines release propose --job top_sellers
-    """
-    from ds_pipelines.production.jobs import find
-    from ds_pipelines.release import propose as room
-
-    settings = load_settings()
-    if run_id is None:
-        if job is None:
-            raise typer.BadParameter("name a run, or with --job a job that needs no model", param_hint="RUN_ID")
-        path = room.propose_computation(find(job), settings)
-    else:
-        path = room.propose(run_id, find(job or room.experiment_of(run_id, settings)), settings)
-    typer.echo(f"Review and commit {path}")
-
-
-@release.command("import")
-def take_in(manifest: Annotated[Path, typer.Argument(help="The manifest's file in git.")]) -> None:
-    """Take a release into production's registry once its hashes and its faithfulness are verified.
-
-    Example: ds-pipelines release import ds_pipelines/production/releases/repurchase-3f2a….yaml
-    """
-    from ds_pipelines.production.jobs import find
-    from ds_pipelines.release import manifest as manifests
-    from ds_pipelines.release.registry import import_release
-
-    imported = import_release(manifest, find(manifests.load(manifest).name), load_settings())
-    typer.echo(f"{imported.champion.manifest.name} scores with release {imported.champion.digest[:12]} now")
 
 
 @snapshots.command()
@@ -224,8 +193,8 @@ def psql(
     role: Annotated[
         str,
         typer.Argument(
-            help="consumer, serving, extract, scoring, owner, dagster, mlflow, registry, gateway_database or "
-            "gateway_owner"
+            help="consumer, serving, extract, scoring, owner, dagster, mlflow, registry, gateway_database, "
+            "gateway_owner, ledger or ledger_owner"
         ),
     ] = "consumer",
     command: Annotated[str | None, typer.Option("--command", "-c", help="Run this and return.")] = None,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ClusterName = Literal["production", "platform"]
 Role = Literal[
     "owner", "extract", "scoring", "serving", "consumer", "dagster", "mlflow", "registry", "gateway_database",
-    "gateway_owner",
+    "gateway_owner", "ledger", "ledger_owner",
 ]  # fmt: skip
 ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -66,23 +66,43 @@ ACCESS: Mapping[Role, Access] = {
     "registry": Access("platform", "registry", "registry"),
     "gateway_database": Access("platform", "gateway", "gateway"),
     "gateway_owner": Access("platform", "gateway", "gateway_owner"),
+    "ledger": Access("platform", "ledger", "ledger"),
+    "ledger_owner": Access("platform", "ledger", "ledger_owner"),
 }
 
+IN_ACCEPTANCE: Mapping[Role, Access] = {
+    "scoring": Access("production", "shop", "acceptance"),
+    "serving": Access("production", "serving_acceptance", "acceptance"),
+    "consumer": Access("production", "serving_acceptance", "consumer"),
+    "dagster": Access("platform", "dagster_acceptance", "dagster"),
+}
+"""Where acceptance works otherwise: it reads the shop as the scoring does, and reaches no serving table but its own."""
+
 OWNERS: Mapping[ClusterName, Mapping[str, str]] = {
-    "production": {"shop": "owner", "serving": "scoring"},
-    "platform": {"dagster": "dagster", "mlflow": "mlflow", "registry": "registry", "gateway": "gateway_owner"},
+    "production": {"shop": "owner", "serving": "scoring", "serving_acceptance": "acceptance"},
+    "platform": {
+        "dagster": "dagster",
+        "dagster_acceptance": "dagster",
+        "mlflow": "mlflow",
+        "registry": "registry",
+        "gateway": "gateway_owner",
+        "ledger": "ledger_owner",
+    },
 }
 """Who owns each database of a cluster, and with it its schema."""
 
 GRANTS: Mapping[ClusterName, str] = {
     # pg_read_all_stats: without it a role sees nobody else's activity, and could not hold back for it.
     "production": """
-        GRANT pg_read_all_stats TO extract, scoring;
-        GRANT CONNECT ON DATABASE shop TO extract, scoring;
-        GRANT CONNECT ON DATABASE serving TO consumer;
+        GRANT pg_read_all_stats TO extract, scoring, acceptance;
+        GRANT CONNECT ON DATABASE shop TO extract, scoring, acceptance;
+        GRANT CONNECT ON DATABASE serving, serving_acceptance TO consumer;
     """,
-    # The gateway is not the owner of its tables: what it may do to each of them is granted, and nothing more.
-    "platform": "GRANT CONNECT ON DATABASE gateway TO gateway;",
+    # Gateway and ledger are not the owners of their tables: what they may do to each is granted, and nothing more.
+    "platform": """
+        GRANT CONNECT ON DATABASE gateway TO gateway;
+        GRANT CONNECT ON DATABASE ledger TO ledger;
+    """,
 }
 
 NEEDED_MIB = 300
@@ -112,8 +132,13 @@ def url(role: Role, settings: Settings) -> str:
     own = _own_url(role, settings)
     if own is not None:
         return own
-    access = ACCESS[role]
-    return cluster(access.cluster, settings).url(access.database, access.login)
+    chosen = access(role, settings)
+    return cluster(chosen.cluster, settings).url(chosen.database, chosen.login)
+
+
+def access(role: Role, settings: Settings) -> Access:
+    """Where a role works in an environment when no URL of the user's replaces it."""
+    return IN_ACCEPTANCE.get(role, ACCESS[role]) if settings.environment == "acceptance" else ACCESS[role]
 
 
 def connect(role: Role, settings: Settings, *, application: str = "ds-pipelines") -> psycopg2.extensions.connection:
@@ -128,7 +153,7 @@ def connect(role: Role, settings: Settings, *, application: str = "ds-pipelines"
     try:
         return psycopg2.connect(libpq_url(url(role, settings)), application_name=application, connect_timeout=10)
     except psycopg2.Error as error:
-        setting = f"DS_{role.upper()}_URL" if own is not None else None
+        setting = f"DS_{_setting(role, settings).upper()}" if own is not None else None
         raise DatabaseUnreachableError(role, harmless(str(error)), setting=setting) from None
 
 
@@ -172,7 +197,7 @@ def sqlalchemy_url(database_url: str) -> str:
 
 def embedded_clusters(settings: Settings) -> list[ClusterName]:
     """The clusters that at least one role needs because no URL replaces it."""
-    needed = {ACCESS[role].cluster for role in ROLES if _own_url(role, settings) is None}
+    needed = {access(role, settings).cluster for role in ROLES if _own_url(role, settings) is None}
     return sorted(needed)
 
 
@@ -184,8 +209,17 @@ def cluster(name: ClusterName, settings: Settings) -> Cluster:
 
 
 def _own_url(role: Role, settings: Settings) -> str | None:
-    own = getattr(settings, f"{role}_url")
+    own = getattr(settings, _setting(role, settings))
     return None if own is None else str(own.get_secret_value())
+
+
+def _setting(role: Role, settings: Settings) -> str:
+    """The setting that names a role's database."""
+    if settings.environment == "acceptance":
+        return {"serving": "acceptance_url", "consumer": "acceptance_url", "dagster": "acceptance_dagster_url"}.get(
+            role, f"{role}_url"
+        )
+    return f"{role}_url"
 
 
 def harmless(message: str) -> str:
@@ -374,7 +408,8 @@ class Cluster:
     def _provide_databases(self) -> None:
         marker = self.data / "provided"
         owners = OWNERS[self.name]
-        logins = sorted({access.login for access in ACCESS.values() if access.cluster == self.name})
+        places = (*ACCESS.values(), *IN_ACCEPTANCE.values())
+        logins = sorted({place.login for place in places if place.cluster == self.name})
         fingerprint = hashlib.sha256(repr((sorted(owners.items()), logins, GRANTS[self.name])).encode()).hexdigest()
         missing = [login for login in logins if not self.passfile(login).exists()]
         if not missing and marker.exists() and marker.read_text() == fingerprint:

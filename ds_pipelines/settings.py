@@ -7,13 +7,14 @@ Sources, strongest first: variables `DS_…`, `<home>/settings.toml` (what was c
 sample's days), the defaults below.
 """
 
+import json
 import os
 import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -25,6 +26,8 @@ PACKAGE = Path(__file__).resolve().parent
 PROJECT = PACKAGE.parent
 
 Environment = Literal["development", "acceptance", "production"]
+ACCEPTANCE_PORTS = 100
+"""So far above production's ports acceptance listens, so that both can be up at once."""
 
 TELEMETRY_OFF = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
@@ -81,7 +84,11 @@ class Settings(BaseSettings):
     owner_url: SecretStr | None = Field(None, description="Production database, as the sample's owner writes it.")
     serving_url: SecretStr | None = Field(None, description="Serving database, as the scoring's role writes it.")
     consumer_url: SecretStr | None = Field(None, description="Serving database, as other systems read it.")
+    acceptance_url: SecretStr | None = Field(
+        None, description="Serving database of acceptance, as its own role writes it; never production's."
+    )
     dagster_url: SecretStr | None = Field(None, description="Dagster's storage.")
+    acceptance_dagster_url: SecretStr | None = Field(None, description="Dagster's storage of acceptance.")
     mlflow_url: SecretStr | None = Field(None, description="MLflow's backend store in development.")
     registry_url: SecretStr | None = Field(None, description="Production's model registry.")
     gateway_database_url: SecretStr | None = Field(
@@ -89,6 +96,12 @@ class Settings(BaseSettings):
     )
     gateway_owner_url: SecretStr | None = Field(
         None, description="The gateway's database, as its owner makes its tables and manages tokens."
+    )
+    ledger_url: SecretStr | None = Field(
+        None, description="The ledger of releases, as those who propose, approve and deploy add to it."
+    )
+    ledger_owner_url: SecretStr | None = Field(
+        None, description="The ledger of releases, as its owner makes its table."
     )
 
     pace_chunk: timedelta = Field(
@@ -132,6 +145,39 @@ class Settings(BaseSettings):
     reconcile_days: int = Field(
         3, description="How many days before the newest are read again each day, for late changes and deletions.", ge=0
     )
+    rescore_days: int = Field(
+        7, description="How many of a scoring job's newest days are scored again if their source has changed.", ge=1
+    )
+    days_a_tick: int = Field(
+        31, description="How many missing days of a scoring job are asked for at a time, at most.", ge=1
+    )
+    days_interval: timedelta = Field(
+        timedelta(seconds=30), description="How often delivered days are compared with those expected (ISO 8601)."
+    )
+    days_pause: timedelta = Field(
+        timedelta(minutes=1),
+        description="How long after a crash a day is tried again (ISO 8601); doubled each time, up to sixty times that.",
+    )
+    source_interval: timedelta = Field(
+        timedelta(hours=1),
+        description="How often the source of delivered and of refused days is looked at for changes (ISO 8601).",
+    )
+
+    scoring_folder: Path | None = Field(
+        None,
+        description="Where a day's tables, features and scores lie while it is scored; unset: in the home. With Ray on "
+        "several machines, a folder that all of them see.",
+    )
+    engines: dict[str, Literal["local", "ray"]] = Field(
+        default_factory=dict, description='Engines of scoring jobs other than local, as {"repurchase": "ray"}.'
+    )
+    ray_address: str | None = Field(
+        None, description="Ray cluster for the engine ray, as host:6379; unset: workers on this machine."
+    )
+
+    superseded_days: int = Field(
+        30, description="How many days delivered rows are kept after others replaced them, to be restored.", ge=1
+    )
 
     host: str = Field("127.0.0.1", description="The address on which the services listen.")
     webserver_port: int = Field(3000, description="Dagster's pages.", ge=1, le=65535)
@@ -142,6 +188,9 @@ class Settings(BaseSettings):
     )
     gateway_port: int = Field(4280, description="The gateway.", ge=1, le=65535)
     mlflow_port: int = Field(5000, description="MLflow's pages and tracking API.", ge=1, le=65535)
+    pages_address: str | None = Field(
+        None, description="URL of Dagster's pages as people reach them, for the links in alerts; unset: the service's."
+    )
     exploration_port: int = Field(4266, description="Code server of the location exploration.", ge=1, le=65535)
     production_port: int = Field(4267, description="Code server of the location production.", ge=1, le=65535)
     jupyter_port: int = Field(4288, description="JupyterLab, where the extra `jupyter` is installed.", ge=1, le=65535)
@@ -174,6 +223,11 @@ class Settings(BaseSettings):
     )
 
     policies: Path = Field(PACKAGE / "production" / "policies", description="Folder of the privacy policies.")
+    release_token: Path | None = Field(
+        None,
+        description="File with the token by which you propose, approve or deploy releases; unset: release.token among "
+        "the home's secrets.",
+    )
     releases: Path = Field(PACKAGE / "production" / "releases", description="Folder of the release manifests.")
     experiments: Path = Field(PACKAGE / "exploration" / "experiments", description="Folder of the experiments.")
     pins: Path | None = Field(
@@ -207,7 +261,16 @@ class Settings(BaseSettings):
             raise SettingsError(f"DS_{name.upper()}", "it in the environment: exploration reads settings.toml, too")
         return init_settings, env_settings, chosen
 
-    @field_validator("home", "policies", "releases", "experiments", "gateway_certificate", "gateway_key")
+    @field_validator(
+        "home",
+        "policies",
+        "releases",
+        "experiments",
+        "gateway_certificate",
+        "gateway_key",
+        "scoring_folder",
+        "release_token",
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -243,9 +306,19 @@ class Settings(BaseSettings):
         return f"http://{self.host}:{self.webserver_port}"
 
     @property
+    def pages_base(self) -> str:
+        """The URL of Dagster's pages as people reach them, without a trailing slash."""
+        return (self.pages_address or self.webserver_base).rstrip("/")
+
+    @property
     def secrets(self) -> Path:
         """Folder of generated secrets; its files are readable by their owner only."""
         return self.home / "secrets"
+
+    @property
+    def alert_channels(self) -> Path:
+        """File with the addresses to which alerts are sent, a line each."""
+        return self.secrets / "alerts"
 
     @property
     def gateway_token(self) -> Path:
@@ -283,6 +356,11 @@ class Settings(BaseSettings):
         return self.home / "snapshots"
 
     @property
+    def scoring(self) -> Path:
+        """Folder of the days that are being scored; what is in it has real keys."""
+        return self.scoring_folder or self.home / "scoring"
+
+    @property
     def spool(self) -> Path:
         """Folders of the runs that go on, and of those that MLflow has not got yet."""
         return self.home / "spool"
@@ -308,14 +386,46 @@ class Settings(BaseSettings):
         return self.home / "artifacts"
 
     @property
+    def release_key(self) -> Path:
+        """File with the private key by which releases are signed when they are deployed."""
+        return self.secrets / "release.key"
+
+    @property
+    def release_public_key(self) -> Path:
+        """File with its public half, by which production verifies what it uses."""
+        return self.secrets / "release.pub"
+
+    @property
+    def ledger_head(self) -> Path:
+        """File that witnesses the newest entry of the ledger of releases, outside its database."""
+        return self.home / "ledger.head"
+
+    @property
     def registry_artifacts(self) -> Path:
         """Files of the models that production's registry holds, and of the releases offered to it."""
         return self.home / "registry"
 
     @property
+    def running(self) -> Path:
+        """Folder of the lock, the logs and the process numbers of what `up` serves: acceptance has its own."""
+        return self.acceptance if self.environment == "acceptance" else self.home
+
+    @property
+    def acceptance(self) -> Path:
+        """Folder of the examinations of acceptance that go on; each is removed at its end."""
+        return self.home / "acceptance"
+
+    @property
     def instance(self) -> Path:
         """DAGSTER_HOME of this environment: run-time state stays out of git."""
         return self.home / "home" / self.environment
+
+    def in_acceptance(self) -> Self:
+        """These settings for the environment acceptance; its services listen a hundred ports above production's."""
+        if self.environment == "acceptance":
+            return self
+        ports = {name: getattr(self, name) + ACCEPTANCE_PORTS for name in ("webserver_port", "production_port")}
+        return self.model_copy(update={"environment": "acceptance", **ports})
 
     def now(self) -> datetime:
         """The business's now, with its zone; noon of `today` where that is set."""
@@ -355,7 +465,8 @@ class Settings(BaseSettings):
     def as_environment(self) -> dict[str, str]:
         """The variables that give a child process these settings; database URLs of the user are left out."""
         plain = self.model_dump(mode="json", exclude_none=True, exclude=set(DATABASE_SETTINGS))
-        return {f"DS_{name.upper()}": str(value) for name, value in plain.items()}
+        written = {name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in plain.items()}
+        return {f"DS_{name.upper()}": value for name, value in written.items()}
 
 
 DATABASE_SETTINGS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)

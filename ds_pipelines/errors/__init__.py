@@ -10,8 +10,11 @@ from ds_pipelines.errors.asking import *  # noqa: F403 — every class of the mo
 from ds_pipelines.errors.base import DsPipelinesError as DsPipelinesError
 from ds_pipelines.errors.base import listing as listing
 from ds_pipelines.errors.caps import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.days import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.engines import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.experiments import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.extract import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.gates import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.gateway import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.lab import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.platform import *  # noqa: F403 — every class of the module is meant
@@ -23,3 +26,4 @@ from ds_pipelines.errors.scoring import *  # noqa: F403 — every class of the m
 from ds_pipelines.errors.scripts import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.snapshots import *  # noqa: F403 — every class of the module is meant
 from ds_pipelines.errors.verdicts import *  # noqa: F403 — every class of the module is meant
+from ds_pipelines.errors.watched import *  # noqa: F403 — every class of the module is meant

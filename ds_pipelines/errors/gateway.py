@@ -29,11 +29,11 @@ class TokenScopeError(DsPipelinesError):
         asked = listing(kinds)
         super().__init__(
             f"A token for {asked} is not made: expected one kind. Extracts hold pseudonyms and scores the real keys of "
-            "the same persons; a model joins them, and then the pseudonyms protect nobody. Make a token for each, for "
-            "different people."
+            "the same persons; a model joins them, and then the pseudonyms protect nobody. Make a token for each; for "
+            "extracts and scores, for different people."
             if asked
             else "A token that may do nothing is not made: expected --extracts TABLE (or --all-extracts), --scores "
-            "TABLE or --metrics."
+            "TABLE, --metrics or --release ACTION."
         )
 
 

@@ -88,3 +88,69 @@ class NoChampionError(DsPipelinesError):
             f"No release of {name!r} is in use: expected one in production's registry. "
             "Import a manifest of production/releases, or propose a run first."
         )
+
+
+class LedgerBrokenError(DsPipelinesError):
+    """The ledger of releases is not what was written into it."""
+
+    def __init__(self, number: int, expected: str) -> None:
+        super().__init__(
+            f"The ledger of releases is broken at entry {number}: expected {expected}. Nothing is released until it is "
+            "clear who changed it: compare it with a backup, and restore the database from one that is whole."
+        )
+
+
+class LedgerRefusedError(DsPipelinesError):
+    """The database does not take an entry into the ledger of releases."""
+
+    def __init__(self, action: str, reason: str, expected: str) -> None:
+        super().__init__(
+            f"The ledger of releases did not take an entry of what was {action}: {reason}. Expected {expected}."
+        )
+
+
+class NotWaivableError(DsPipelinesError):
+    """Somebody wants to set aside what nobody can."""
+
+    def __init__(self, gate: str, known: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{gate!r} cannot be waived: expected one of {', '.join(known)}. What proves that a release is what it "
+            "says is never waived: mend it, and propose anew."
+        )
+
+
+class NotPermittedError(DsPipelinesError):
+    """Somebody wants to do to a release what their token does not allow."""
+
+    def __init__(self, scope: str, culprit: str, expected: str) -> None:
+        super().__init__(
+            f"{culprit[:1].upper()}{culprit[1:]} does not allow {scope}: expected {expected}. Whoever runs the "
+            f"platform makes one: `ds-pipelines token create NAME --release {scope.partition(':')[2]} --to FILE`."
+        )
+
+
+class SelfApprovalError(DsPipelinesError):
+    """An author wants to decide on their own release."""
+
+    def __init__(self, name: str, user: str, action: str) -> None:
+        super().__init__(
+            f"Release {name} is not {action} by {user}, who is an author of it: expected another person. "
+            "Ask a colleague whose token allows release:approve."
+        )
+
+
+class NotApprovedError(DsPipelinesError):
+    """A release has not been through what comes before this step."""
+
+    def __init__(self, name: str, action: str, expected: str, step: str) -> None:
+        super().__init__(f"Release {name} cannot be {action}: expected {expected}. {step}")
+
+
+class NothingToRollBackError(DsPipelinesError):
+    """There is no earlier champion to go back to."""
+
+    def __init__(self, job: str, expected: str) -> None:
+        super().__init__(
+            f"Job {job!r} cannot be rolled back: expected {expected}. "
+            f"`ds-pipelines release history {job}` lists what was in use, and when."
+        )

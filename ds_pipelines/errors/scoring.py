@@ -9,6 +9,7 @@ from ds_pipelines.errors.base import DsPipelinesError, listing
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
+    from typing import Any
 
 
 class ContractBrokenError(DsPipelinesError):
@@ -41,6 +42,42 @@ class DeliveryFailedError(DsPipelinesError):
         super().__init__(
             f"The delivery of job {job!r} for {day} failed in the serving database ({kind}). Nothing of it is visible, "
             "and consumers keep what they have. Look at the database's log, then run the day again."
+        )
+
+
+class LateDeliveryError(DsPipelinesError):
+    """A run wanted to deliver a day that a run which began later has delivered."""
+
+    def __init__(self, job: str, day: date) -> None:
+        super().__init__(
+            f"The delivery of job {job!r} for {day} comes late: a run that began after this one has delivered the day, "
+            "and its rows stay. There is nothing to do; to replace them, start a new run."
+        )
+
+
+class DeliveryRefusedError(DsPipelinesError):
+    """A check stopped a delivery before anything of it was visible."""
+
+    def __init__(self, job: str, day: date, stopped: Iterable[tuple[str, str]], checks: Iterable[Any] = ()) -> None:
+        self.checks = tuple(checks)
+        """All checks that were made, the passed ones among them."""
+        cases = "; ".join(f"{name} ({words})" for name, words in stopped)
+        super().__init__(
+            f"The delivery of job {job!r} for {day} was stopped by a check: {cases}. Nothing of it is visible, and "
+            "consumers keep what they have. Look at the job's inputs; if they are right, the model has to be released "
+            "anew on data of today."
+        )
+
+
+class NothingToRestoreError(DsPipelinesError):
+    """Days were to be restored of which the release's rows are not kept."""
+
+    def __init__(self, job: str, release: str, days: Iterable[date]) -> None:
+        missing = sorted(days)
+        named = listing([str(day) for day in missing[:5]]) + (" …" if len(missing) > 5 else "")
+        super().__init__(
+            f"No rows that release {release[:12]} of job {job!r} delivered are kept for {named}; nothing was restored. "
+            "Score these days again with the release in use, or restore only the others."
         )
 
 

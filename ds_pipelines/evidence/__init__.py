@@ -47,3 +47,6 @@ from ds_pipelines.evidence.verdicts import Standing as Standing
 from ds_pipelines.evidence.verdicts import Subgroup as Subgroup
 from ds_pipelines.evidence.verdicts import Task as Task
 from ds_pipelines.evidence.verdicts import Verdict as Verdict
+from ds_pipelines.evidence.watched import Disagreement as Disagreement
+from ds_pipelines.evidence.watched import Performance as Performance
+from ds_pipelines.evidence.watched import Segment as Segment

@@ -43,7 +43,9 @@ class ModelCard(Record):
     """What a run says about a model it saved: enough to load it safely and to feed it rightly."""
 
     name: str
-    format: Literal["lightgbm", "skops"] = Field(description="How the model is stored; nothing else may be loaded")
+    format: Literal["lightgbm", "onnx", "skops"] = Field(
+        description="How the model is stored; nothing else may be loaded"
+    )
     artifact: str = Field(description="The model's folder among the run's artifacts")
     files: tuple[ModelFile, ...]
     features: tuple[Feature, ...]

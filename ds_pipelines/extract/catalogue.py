@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from ds_pipelines.errors import (
     AbsentColumnError,
     AbsentTableError,
@@ -104,10 +106,10 @@ def live_tables(cursor: Any, schema: str) -> LiveTables:
     parents: dict[str, list[str]] = {}
     cursor.execute(_TYPES)
     types = _Types(cursor.fetchall())
-    cursor.execute(_HEIRS, parameters=(schema,))
+    cursor.execute(_HEIRS, parameters=pl.DataFrame({"schema": schema}))
     for heir, parent in cursor.fetchall():
         parents.setdefault(heir, []).append(parent)
-    cursor.execute(_CATALOGUE, parameters=(schema,))
+    cursor.execute(_CATALOGUE, parameters=pl.DataFrame({"schema": schema}))
     for table, view, name, type_oid, declared, modifier, required in cursor.fetchall():
         views[table] = view
         named = columns.setdefault(table, {})
@@ -118,7 +120,7 @@ def live_tables(cursor: Any, schema: str) -> LiveTables:
 
 def indexes(cursor: Any, schema: str, table: str) -> list[Index]:
     """The indexes of a table along which all of its rows can be read, the primary key's first."""
-    cursor.execute(_INDEXES, parameters=(schema, table))
+    cursor.execute(_INDEXES, parameters=pl.DataFrame({"schema": schema, "table": table}))
     return [Index(unique, tuple(columns.split("\1"))) for unique, columns in cursor.fetchall()]
 
 

@@ -31,9 +31,21 @@ _DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 def period(series: pl.Series, name: str, zone: str) -> pl.Series:
     """The first day of the year, quarter or month; local in the business's zone where the value is an instant."""
-    if getattr(series.dtype, "time_zone", None) is not None:
-        series = series.dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    return series.cast(pl.Date).dt.truncate(_EVERY[name])
+    if getattr(series.dtype, "time_zone", None) is None:
+        return series.cast(pl.Date).dt.truncate(_EVERY[name])
+    days = _local(pl.Series([series.min(), series.max()], dtype=series.dtype), name, zone)
+    begins = pl.date_range(days[0], days[1], _EVERY[name], eager=True) if days[0] is not None else days
+    midnights = begins.cast(series.dtype).dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    if midnights.null_count():  # no value at all, or a period that begins while the clocks are changed
+        return _local(series, name, zone)
+    # Far fewer conversions between zones than there are values: each value's period is looked up by its beginning.
+    place = midnights.to_physical().search_sorted(series.to_physical().fill_null(strategy="max"), side="right")
+    return begins.gather(place - 1).set(series.is_null(), None).alias(series.name)
+
+
+def _local(instants: pl.Series, name: str, zone: str) -> pl.Series:
+    """The first days of the periods in which instants lie, each converted by itself."""
+    return instants.dt.convert_time_zone(zone).dt.replace_time_zone(None).cast(pl.Date).dt.truncate(_EVERY[name])
 
 
 def rounded(series: pl.Series, to: int) -> pl.Series:

@@ -10,7 +10,7 @@ sixteen digits of a pseudonym are (or the leading column itself), and spilled in
 begin where the leading seven bits change. The pieces cut all runs into the same buckets of about 32,768 rows, which are
 mapped into memory, sorted and handed on one after the other. Bounds and batches decide how much is held at a time,
 never the result: that is one total order. Only rows that share the whole of the leading column are held together,
-however many they are. What is spilled has been transformed: no real key reaches the disk.
+however many they are. What is spilled of an extract has been transformed: no real key reaches the disk.
 
 Sorting by one thread takes a fifth of the CPU that it takes by two, and another thread has work of its own. Sorting by
 routes that are numbers, all different, takes a fifth of what sorting by text takes.
@@ -28,7 +28,7 @@ import pyarrow as pa
 from ds_pipelines.extract.treatments import Pseudonym
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -58,9 +58,19 @@ def columns_of_order(table: TablePolicy) -> list[str]:
 class Ordering:
     """Takes rows in any order, and gives them back in theirs."""
 
-    def __init__(self, table: TablePolicy, folder: Path, *, run_rows: int = RUN_ROWS) -> None:
-        self._by = columns_of_order(table)
-        self._short = isinstance(table.columns[self._by[0]].treatment, Pseudonym)
+    def __init__(
+        self, table: TablePolicy | None, folder: Path, *, by: Sequence[str] = (), run_rows: int = RUN_ROWS
+    ) -> None:
+        """Begins with no rows.
+
+        Args:
+            table: Whose order; None: that of the columns `by`.
+            folder: Where runs are spilled.
+            by: The columns of the order, of which none is a pseudonym.
+            run_rows: How many rows make a run.
+        """
+        self._by = list(by) if table is None else columns_of_order(table)
+        self._short = table is not None and isinstance(table.columns[self._by[0]].treatment, Pseudonym)
         self._folder = folder
         self._run_rows = run_rows
         self._held: list[pl.DataFrame] = []

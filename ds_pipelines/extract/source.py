@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import pyarrow as pa
 
@@ -27,6 +26,7 @@ from ds_pipelines.errors import (
     SourceRefusedError,
 )
 from ds_pipelines.extract import catalogue
+from ds_pipelines.extract.driver import adbc
 from ds_pipelines.extract.exact import exactly, selection
 from ds_pipelines.extract.names import literal, qualified, quoted
 from ds_pipelines.extract.types import Carried, carried
@@ -125,7 +125,7 @@ class Source:
     def foreign_keys(self, schema: str, table: str) -> list[ForeignKey]:
         """The foreign keys of a table to tables of the same schema, those of its partitions once."""
         with self._connection.cursor() as cursor:
-            cursor.execute(_FOREIGN_KEYS, parameters=(schema, table))
+            cursor.execute(_FOREIGN_KEYS, parameters=pl.DataFrame({"schema": schema, "table": table}))
             return [
                 ForeignKey(name, child, tuple(columns.split("\1")), parent, tuple(parent_columns.split("\1")))
                 for child, parent, name, columns, parent_columns in cursor.fetchall()

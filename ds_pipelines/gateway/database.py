@@ -44,6 +44,12 @@ CREATE TABLE IF NOT EXISTS tokens (
     revoked_at timestamptz
 );
 CREATE UNIQUE INDEX IF NOT EXISTS tokens_in_force ON tokens (name) WHERE revoked_at IS NULL;
+ALTER TABLE tokens DROP CONSTRAINT IF EXISTS tokens_kind_check;
+ALTER TABLE tokens ADD CONSTRAINT tokens_kind_check CHECK (kind IN ('extracts', 'scores', 'metrics', 'release'));
+ALTER TABLE tokens ADD COLUMN IF NOT EXISTS scopes text[] NOT NULL DEFAULT '{}';
+ALTER TABLE tokens ADD COLUMN IF NOT EXISTS "user" text;
+COMMENT ON COLUMN tokens.scopes IS 'What it may do with releases, as release:approve';
+COMMENT ON COLUMN tokens.user IS 'Whose it is, who may have several; null: the name says';
 COMMENT ON COLUMN tokens.hash IS 'SHA-256 of the token, which is 256 random bits: nothing slower is needed';
 COMMENT ON COLUMN tokens.tables IS 'Extracts, or serving tables of scores; null: all extracts';
 

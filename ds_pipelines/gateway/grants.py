@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from ds_pipelines.settings import Settings
 
-Kind = Literal["extracts", "scores", "metrics"]
+Kind = Literal["extracts", "scores", "metrics", "release"]
+SCOPES = ("release:propose", "release:approve", "release:deploy")
+"""What a token of releases may do; it opens no data."""
 
 DEVELOPMENT = "development"
 """The name of the lab's own token: all extracts, for ever, until it is revoked."""
@@ -37,7 +39,9 @@ BYTES_PER_DAY, DEVELOPMENT_BYTES_PER_DAY = 100 * 10**9, 10**13
 
 COLUMNS = (
     "id", "name", "kind", "tables", "requests_per_minute", "bytes_per_day", "created_at", "expires_at", "revoked_at",
+    "scopes", "user",
 )  # fmt: skip
+NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Grant:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    scopes: frozenset[str] = frozenset()
+    user: str = ""
+    """Whose it is; the same for all tokens of a person."""
 
     def allows(self, table: str) -> bool:
         """Whether the table is within what it opens."""
@@ -76,6 +83,8 @@ class Wanted:
     lifetime: timedelta | None
     requests_per_minute: int = REQUESTS_PER_MINUTE
     bytes_per_day: int = BYTES_PER_DAY
+    scopes: frozenset[str] = frozenset()
+    user: str | None = None
 
 
 def hashed(token: str) -> bytes:
@@ -128,7 +137,7 @@ def listed(settings: Settings) -> list[Grant]:
     """Every token that was ever made, the newest last."""
     database.ensure(settings)
     with closing(postgres.connect("gateway_owner", settings)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM tokens ORDER BY created_at")  # noqa: S608 - our own names
+        cursor.execute(f"SELECT {NAMES} FROM tokens ORDER BY created_at")  # noqa: S608 - our own names
         return [_grant(row) for row in cursor.fetchall()]
 
 
@@ -149,7 +158,7 @@ def revoke(name: str, settings: Settings) -> Grant:
 
 def find(cursor: psycopg2.extensions.cursor, digest: bytes) -> Grant | None:
     """The token of this hash, if it is in force."""
-    names = ", ".join(COLUMNS)
+    names = NAMES
     cursor.execute(f"SELECT hash, {names} FROM tokens WHERE hash = %s", (digest,))  # noqa: S608 - our own names
     row = cursor.fetchone()
     if row is None or not hmac.compare_digest(bytes(row[0]), digest):
@@ -162,11 +171,11 @@ def _insert(cursor: psycopg2.extensions.cursor, wanted: Wanted, token: str) -> N
     expires_at = None if wanted.lifetime is None else datetime.now(UTC) + wanted.lifetime
     tables = None if wanted.tables is None else sorted(wanted.tables)
     cursor.execute(
-        "INSERT INTO tokens (name, hash, kind, tables, requests_per_minute, bytes_per_day, expires_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO tokens (name, hash, kind, tables, requests_per_minute, bytes_per_day, expires_at, scopes, "
+        '"user") VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)',
         (
             wanted.name, hashed(token), wanted.kind, tables, wanted.requests_per_minute, wanted.bytes_per_day,
-            expires_at,
+            expires_at, sorted(wanted.scopes), wanted.user,
         ),
     )  # fmt: skip
 
@@ -175,7 +184,11 @@ def _grant(row: tuple[object, ...]) -> Grant:
     from uuid import UUID
 
     said = dict(zip(COLUMNS, row, strict=True))
-    tables = said["tables"]
-    return Grant(
-        **said | {"id": UUID(str(said["id"])), "tables": frozenset(tables) if isinstance(tables, list) else None}  # type: ignore[arg-type]
-    )
+    tables, scopes = said["tables"], said["scopes"]
+    known = {
+        "id": UUID(str(said["id"])),
+        "tables": frozenset(tables) if isinstance(tables, list) else None,
+        "scopes": frozenset(scopes) if isinstance(scopes, list) else frozenset(),
+        "user": said["user"] or said["name"],
+    }
+    return Grant(**said | known)  # type: ignore[arg-type]

@@ -100,6 +100,7 @@ class ScoresSummary(Record):
     last_day: date
     days: int
     rows: int = Field(description="Of the newest day")
+    stale: bool = Field(description="Whether a day newer than the newest was due by now")
 
 
 SUMMARIES = TypeAdapter(list[ExtractSummary])

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ds_pipelines import postgres
 from ds_pipelines.errors import DsPipelinesError
 from ds_pipelines.gateway.users import of_this_account
+from ds_pipelines.operate.demo_release import release_all
 from ds_pipelines.operate.health import probe_service
 from ds_pipelines.operate.sampling import Loaded, Sample, load_sample
 from ds_pipelines.operate.services import SERVICES, prepare_instance, require_free_port
@@ -35,7 +36,6 @@ BACKGROUND = ("mlflow", "gateway")
 PATIENCE_SECONDS = 120
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The pages have the whole log; here the story is told."""
-MODELS, COMPUTATIONS = ("repurchase",), ("top_sellers",)
 
 
 class StepFailedError(DsPipelinesError):
@@ -109,7 +109,8 @@ def run_demo(sample: Sample) -> None:
         _extract(story, settings, instance)
         _await_services(silent, settings)
         runs = _experiment(story, settings, instance)
-        _release(story, settings, instance, runs)
+        release_all(story, settings, runs)
+        _run("production", "verify_champions", instance)
         _score(story, settings, instance)
     _tell(story, time.monotonic() - began)
 
@@ -232,18 +233,6 @@ def _experiment(story: Story, settings: Settings, instance: dg.DagsterInstance) 
     return {name: str(fact["run id"]) for name, fact in facts.items()}
 
 
-def _release(story: Story, settings: Settings, instance: dg.DagsterInstance, runs: Mapping[str, str]) -> None:
-    from ds_pipelines.production.jobs import JOBS
-    from ds_pipelines.release.propose import propose, propose_computation
-
-    with story.step("Release: proposed, verified by hash, taken in") as told:
-        manifests = [propose(runs[name], JOBS[name], settings) for name in MODELS]
-        manifests += [propose_computation(JOBS[name], settings) for name in COMPUTATIONS]
-        _run("production", "import_releases", instance)
-        told["what"] = ", ".join(path.name for path in manifests)
-        told["where"] = f"{_short(settings.releases)}, to be reviewed and committed"
-
-
 def _score(story: Story, settings: Settings, instance: dg.DagsterInstance) -> None:
     day = settings.last_extractable_day()
     with story.step(f"Scores of {day} for other systems") as told:
@@ -255,7 +244,10 @@ def _score(story: Story, settings: Settings, instance: dg.DagsterInstance) -> No
         story.lines.append(
             ("  repurchase", f"{customers:,} customers scored, {mean} on average", "latest_repurchase_scores", 0)
         )
-        cursor.execute("SELECT category, product FROM latest_top_sellers WHERE rank = 1 ORDER BY revenue DESC LIMIT 3")
+        cursor.execute(
+            "SELECT category, product FROM latest_top_sellers WHERE segment = 'all' AND rank = 1 "
+            "ORDER BY revenue DESC LIMIT 3"
+        )
         best = "; ".join(f"{category}: {product}" for category, product in cursor.fetchall())
         story.lines.append(("  top sellers", best, "latest_top_sellers", 0))
 

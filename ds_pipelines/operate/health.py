@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ds_pipelines.operate import jupyter
-from ds_pipelines.operate.services import SERVICES, Service
+from ds_pipelines.operate.services import Service, services_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ class Health:
 def probe_all(settings: Settings) -> list[Health]:
     """The health of every service, in the order in which they start."""
     graph = _ask_dagster(settings)
-    return [_probe(service, settings, graph) for service in SERVICES.values()]
+    return [_probe(service, settings, graph) for service in services_of(settings).values()]
 
 
 def probe_service(name: str, settings: Settings) -> str | None:

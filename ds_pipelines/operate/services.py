@@ -68,9 +68,11 @@ def prepare_instance(settings: Settings) -> dict[str, str]:
 
 def workspace_file(settings: Settings) -> Path:
     """The workspace that names the code servers of this environment, written anew."""
+    located = {"exploration": settings.exploration_port, "production": settings.production_port}
     entries = "".join(
         f"  - grpc_server: {{host: {settings.host}, port: {port}, location_name: {name}}}\n"
-        for name, port in (("exploration", settings.exploration_port), ("production", settings.production_port))
+        for name, port in located.items()
+        if name in services_of(settings)
     )
     path = settings.instance / "workspace.yaml"
     path.write_text(f"load_from:\n{entries}")
@@ -85,7 +87,8 @@ def _exploration(settings: Settings) -> Command:
 
 
 def _production(settings: Settings) -> Command:
-    arguments = ["api", "grpc", "-m", "ds_pipelines.production.definitions"]
+    module = "acceptance" if settings.environment == "acceptance" else "definitions"
+    arguments = ["api", "grpc", "-m", f"ds_pipelines.production.{module}"]
     where = ["-h", settings.host, "-p", str(settings.production_port), "--location-name", "production"]
     # Nothing here loads a model through MLflow; should something try, it must not unpickle one.
     safer = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
@@ -165,6 +168,15 @@ SERVICES: dict[str, Service] = {
     if service.name != "jupyter" or jupyter.installed()
 }  # fmt: skip
 """In the order in which they start."""
+OF_ACCEPTANCE = ("webserver", "production", "daemon")
+"""What acceptance needs to show the gates: it serves nobody, and nothing is explored there."""
+
+
+def services_of(settings: Settings) -> dict[str, Service]:
+    """The services of an environment, in the order in which they start."""
+    if settings.environment != "acceptance":
+        return SERVICES
+    return {name: service for name, service in SERVICES.items() if name in OF_ACCEPTANCE}
 
 
 def become(name: str, settings: Settings) -> None:

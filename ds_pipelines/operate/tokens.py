@@ -26,6 +26,17 @@ class Scope(NamedTuple):
 
     kind: "Kind"
     tables: frozenset[str] | None
+    scopes: frozenset[str] = frozenset()
+
+
+class Asked(NamedTuple):
+    """What somebody wants a token for."""
+
+    extracts: list[str]
+    scores: list[str]
+    release: list[str]
+    everything: bool
+    metrics: bool
 
 
 @token.command()
@@ -37,6 +48,11 @@ def create(  # noqa: PLR0917 - typer passes them by name
         list[str] | None, typer.Option(help="A scoring job, or its table, whose scores it opens; once for each.")
     ] = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="The gateway's figures for Prometheus.")] = False,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(help="What it may do with releases: propose, approve or deploy; once for each."),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Whose it is, if the token's name does not say so.")] = None,
     days: Annotated[int, typer.Option(min=1, help="So many days it is in force.")] = 90,
     requests_per_minute: Annotated[int, typer.Option(min=1, help="So many requests a minute it may send.")] = 1_200,
     gigabytes_per_day: Annotated[float, typer.Option(min=0.001, help="So much a day (UTC) it may have.")] = 100.0,
@@ -49,9 +65,12 @@ def create(  # noqa: PLR0917 - typer passes them by name
     from ds_pipelines.gateway import grants
 
     settings = load_settings()
-    scope = _scope(extracts or [], scores or [], settings, everything=all_extracts, metrics=metrics)
+    asked = Asked(extracts or [], scores or [], release or [], everything=all_extracts, metrics=metrics)
+    scope = _scope(asked, settings)
     volume = int(gigabytes_per_day * 10**9)
-    wanted = grants.Wanted(name, scope.kind, scope.tables, timedelta(days=days), requests_per_minute, volume)
+    wanted = grants.Wanted(
+        name, scope.kind, scope.tables, timedelta(days=days), requests_per_minute, volume, scope.scopes, user
+    )
     if to is None:
         typer.echo(grants.create(wanted, settings))
     else:
@@ -133,27 +152,43 @@ def _new_file(path: Path) -> Iterator[TextIO]:
 def _opens(grant: "Grant") -> str:
     if grant.kind == "metrics":
         return "metrics"
+    if grant.kind == "release":
+        return f"{', '.join(sorted(grant.scopes))} as {grant.user}"
     return f"{grant.kind} of {', '.join(sorted(grant.tables)) if grant.tables is not None else 'all tables'}"
 
 
-def _scope(extracts: list[str], scores: list[str], settings: Settings, *, everything: bool, metrics: bool) -> Scope:
+def _scope(wanted: Asked, settings: Settings) -> Scope:
     """One kind, and tables that exist.
 
     Raises:
         TokenScopeError: no kind, or more than one.
         UnknownScopeError: there is no such table or job.
     """
-    asked = {"extracts": bool(extracts) or everything, "scores": bool(scores), "metrics": metrics}
+    asked = {
+        "extracts": bool(wanted.extracts) or wanted.everything,
+        "scores": bool(wanted.scores),
+        "metrics": wanted.metrics,
+        "release": bool(wanted.release),
+    }
     kinds = [kind for kind, wanted in asked.items() if wanted]
     if len(kinds) != 1:
         raise TokenScopeError(kinds)
-    if metrics:
+    if wanted.metrics:
         return Scope("metrics", None)
-    if scores:
-        return Scope("scores", _serving_tables(scores))
-    if everything:
+    if wanted.release:
+        return Scope("release", None, _release_scopes(wanted.release))
+    if wanted.scores:
+        return Scope("scores", _serving_tables(wanted.scores))
+    if wanted.everything:
         return Scope("extracts", None)
-    return Scope("extracts", _known("extracts", extracts, _extracted_tables(settings)))
+    return Scope("extracts", _known("extracts", wanted.extracts, _extracted_tables(settings)))
+
+
+def _release_scopes(asked: list[str]) -> frozenset[str]:
+    from ds_pipelines.gateway.grants import SCOPES
+
+    full = [each if each.startswith("release:") else f"release:{each}" for each in asked]
+    return _known("actions", full, SCOPES)
 
 
 def _extracted_tables(settings: Settings) -> set[str]:

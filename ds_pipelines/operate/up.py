@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ds_pipelines import postgres
 from ds_pipelines.errors import DsPipelinesError
 from ds_pipelines.operate.health import Health, probe_all
-from ds_pipelines.operate.services import SERVICES, prepare_instance, require_free_port, workspace_file
+from ds_pipelines.operate.services import prepare_instance, require_free_port, services_of, workspace_file
 from ds_pipelines.settings import Settings, environment
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def up(settings: Settings, *, tell: Callable[[str], None] = print) -> None:
     began = time.monotonic()
     with _only_one(settings), _interruptible() as stopping:
         _stop_orphans(settings)
-        for service in SERVICES.values():
+        for service in services_of(settings).values():
             require_free_port(service, settings)
         postgres.require_reachable(settings)
         clusters = [postgres.cluster(name, settings) for name in postgres.embedded_clusters(settings)]
@@ -78,7 +78,7 @@ def up(settings: Settings, *, tell: Callable[[str], None] = print) -> None:
         workspace_file(settings)
         _ensure_secrets(settings)
         with supervised(settings) as supervisor:
-            tell("Starting " + ", ".join(service.title for service in SERVICES.values()) + " …")
+            tell("Starting " + ", ".join(service.title for service in services_of(settings).values()) + " …")
             _wait_until_healthy(settings, supervisor, stopping)
             if not stopping:
                 tell(f"All healthy after {time.monotonic() - began:.0f} s. Ctrl-C stops everything.")
@@ -90,7 +90,7 @@ def up(settings: Settings, *, tell: Callable[[str], None] = print) -> None:
                 for cluster in clusters:
                     cluster.hold()
             if not stopping:
-                raise SupervisorEndedError(supervisor.returncode, settings.home / "logs")
+                raise SupervisorEndedError(supervisor.returncode, settings.running / "logs")
             tell("Stopping …")
 
 
@@ -98,7 +98,7 @@ def up(settings: Settings, *, tell: Callable[[str], None] = print) -> None:
 def supervised(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Supervisord with all services, in a session of its own so that Ctrl-C reaches only us; stopped at the end."""
     configuration = _write_configuration(settings)
-    with (settings.home / "logs" / "supervisor.err").open("wb") as complaints:
+    with (settings.running / "logs" / "supervisor.err").open("wb") as complaints:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(configuration)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints,
@@ -158,20 +158,20 @@ def _wait_until_healthy(settings: Settings, supervisor: subprocess.Popen[bytes],
             return
         time.sleep(0.5)
     if supervisor.poll() is None and not stopping:
-        raise NotHealthyError(problems, settings.home / "logs")
+        raise NotHealthyError(problems, settings.running / "logs")
 
 
 def _write_configuration(settings: Settings) -> Path:
-    logs, path = settings.home / "logs", _configuration_file(settings)
+    logs, path = settings.running / "logs", _configuration_file(settings)
     logs.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     sections = [
         f"[supervisord]\nnodaemon=true\nlogfile={logs}/supervisor.log\npidfile={_pid_file(settings)}\n"
         f"childlogdir={logs}\nloglevel=info\n",
         # One group: programs outside of a group are stopped one after the other, those of a group all at once.
-        f"[group:services]\nprograms={','.join(SERVICES)}\n",
+        f"[group:services]\nprograms={','.join(services_of(settings))}\n",
     ]
-    for priority, name in enumerate(SERVICES):
+    for priority, name in enumerate(services_of(settings)):
         sections.append(
             f"[program:{name}]\ncommand={shlex.quote(sys.executable)} -m ds_pipelines.cli serve {name}\n"
             f"priority={priority}\nautorestart=true\nstartsecs=2\nstartretries=20\n"
@@ -185,17 +185,17 @@ def _write_configuration(settings: Settings) -> Path:
 
 
 def _configuration_file(settings: Settings) -> Path:
-    return settings.home / "run" / "supervisor.conf"
+    return settings.running / "run" / "supervisor.conf"
 
 
 def _pid_file(settings: Settings) -> Path:
-    return settings.home / "run" / "supervisor.pid"
+    return settings.running / "run" / "supervisor.pid"
 
 
 def is_up(settings: Settings) -> bool:
     """Whether `up` serves this home at the moment."""
     try:
-        with (settings.home / "up.lock").open("a") as lock:
+        with (settings.running / "up.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -206,12 +206,12 @@ def is_up(settings: Settings) -> bool:
 
 @contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with (settings.home / "up.lock").open("a") as lock:
+    settings.running.mkdir(parents=True, exist_ok=True)
+    with (settings.running / "up.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyUpError(settings.home) from None
+            raise AlreadyUpError(settings.running) from None
         yield
 
 

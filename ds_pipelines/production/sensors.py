@@ -95,7 +95,7 @@ def _is_open_after(request: "RequestStatus", run: dg.DagsterRun, queue: "Queue",
     elif run.status == dg.DagsterRunStatus.CANCELED:
         queue.fail(request.id, f"Run {run.run_id} was cancelled in production.")
     elif run.status == dg.DagsterRunStatus.FAILURE:
-        queue.fail(request.id, _reason(run, instance))
+        queue.fail(request.id, reason(run, instance))
     else:
         if request.state == "queued":
             queue.start(request.id, f"Run {run.run_id}.")
@@ -103,7 +103,7 @@ def _is_open_after(request: "RequestStatus", run: dg.DagsterRun, queue: "Queue",
     return False
 
 
-def _reason(run: dg.DagsterRun, instance: dg.DagsterInstance) -> str:
+def reason(run: dg.DagsterRun, instance: dg.DagsterInstance) -> str:
     """Why a run failed, if it says so in an error of ours; those hold no value and no secret."""
     for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         failure = event.dagster_event.step_failure_data.error if event.dagster_event else None

@@ -20,24 +20,27 @@ import yaml
 from pydantic import AwareDatetime, Field, ValidationError
 
 from ds_pipelines.errors import ManifestError, NothingProposedError
-from ds_pipelines.evidence import Answer, ModelCard, ModelFile, Record
+from ds_pipelines.evidence import Answer, ModelCard, ModelFile, Record, ReproductionAnswer
 from ds_pipelines.scoring.job import ScoringJob, ServedType
 from ds_pipelines.settings import PACKAGE
 
-VOLATILE = frozenset({"proposed_at", "run_id"})
+VOLATILE = frozenset({"proposed_at", "proposed_by", "run_id"})
 """What the digest leaves out."""
 VERDICT, PREDICTIONS, INPUTS = "evidence/verdict.json", "evidence/predictions.parquet", "evidence/inputs.json"
-"""The files of a release's evidence, below its folder."""
+REVIEW, REPRODUCTION, PROFILE = "evidence/review.json", "evidence/reproduction.json", "evidence/profile.json"
+"""The files of a release's evidence, below its folder; the second three are missing where they were waived."""
+EVIDENCE = (VERDICT, PREDICTIONS, INPUTS, REVIEW, REPRODUCTION, PROFILE)
 DIGITS = 12
 """Of the digest, in the file's name."""
-HEAD = "# A release, as offered. Its digest is over everything but run_id and proposed_at: propose anew, do not edit.\n"
+HEAD = "# A release, as offered. Its digest is over everything but run_id and proposed_…: propose anew, do not edit.\n"
 
 
 class Code(Record):
     """The module that defines the job."""
 
-    file: str = Field(description="Path below the package")
+    file: str = Field(description="Path below the package; the release keeps it below code/")
     sha256: str
+    bytes: int
 
 
 class ContractColumn(Record):
@@ -77,7 +80,33 @@ class Evidence(Record):
     interval: tuple[float, float] = Field(description="Of that AUC")
     rows: int = Field(description="Held-out rows judged")
     inputs: tuple[InputRange, ...]
-    files: tuple[ModelFile, ...] = Field(description="Verdict, held-out predictions, inputs")
+    files: tuple[ModelFile, ...] = Field(description="Below the release's folder, as evidence/verdict.json")
+
+
+class SignedReview(Record):
+    """Who answered for the method, once; what was answered is in the file of that hash."""
+
+    method: str
+    by: str
+    at: AwareDatetime
+    sha256: str
+
+
+class Reproduced(Record):
+    """What came of repeating the run; all of it is in the file of that hash."""
+
+    answer: ReproductionAnswer
+    tolerance: float | None = Field(None, description="Declared before the run; None: none was")
+    sha256: str
+
+
+class Waiver(Record):
+    """One condition of offering a release that somebody else set aside, for a reason."""
+
+    gate: str
+    by: str
+    because: str
+    entry: str = Field(description="Digest of the ledger's entry")
 
 
 class ReleaseManifest(Record):
@@ -89,10 +118,19 @@ class ReleaseManifest(Record):
     consumers: tuple[str, ...]
     code: Code
     contract: Contract
+    independent: Code | None = Field(None, description="A computation's second, independent definition")
     budget_seconds: int = Field(description="How long a day may take")
+    budget_memory: int = Field(description="Bytes that a day may take")
+    margin: float | None = Field(
+        None, description="By how much the backtest must beat the champion, or the baseline, in ROC AUC; of a model"
+    )
     model: ModelCard | None = Field(None, description="Its files lie in the release's folder, below model/")
     evidence: Evidence | None = None
+    review: SignedReview | None = None
+    reproduction: Reproduced | None = None
+    waivers: tuple[Waiver, ...] = ()
     run_id: str | None = Field(None, description="MLflow's id of the run that made the model")
+    proposed_by: str | None = Field(None, description="The user of the token that was presented")
     proposed_at: AwareDatetime
 
     @property
@@ -111,7 +149,10 @@ class ReleaseManifest(Record):
     def files(self) -> dict[str, ModelFile]:
         """Every file of the release by its path below the release's folder."""
         model = {f"model/{file.path}": file for file in self.model.files} if self.model else {}
-        return model | ({file.path: file for file in self.evidence.files} if self.evidence else {})
+        evidence = {file.path: file for file in self.evidence.files} if self.evidence else {}
+        code = {f"code/{each.file}": each for each in (self.code, self.independent) if each is not None}
+        kept = {path: ModelFile(path=path, sha256=each.sha256, bytes=each.bytes) for path, each in code.items()}
+        return model | evidence | kept
 
 
 def dump(manifest: ReleaseManifest, path: Path) -> None:
@@ -170,14 +211,48 @@ def newest(name: str, folder: Path) -> Path:
     return max(offered, key=lambda path: offered[path])
 
 
+def find(wanted: str, folder: Path) -> Path:
+    """The manifest that a person names: a job for its newest, or the name of a manifest, or its file.
+
+    Raises:
+        NothingProposedError: there is none.
+    """
+    for path in (Path(wanted), folder / wanted, folder / f"{wanted}.yaml"):
+        if path.suffix == ".yaml" and path.is_file():
+            return path
+    return newest(wanted, folder)
+
+
 def code_of(job: ScoringJob) -> Code:
     """The module that defines a job, and its hash as it lies on the disk now."""
-    path = Path(inspect.getsourcefile(job.compute) or "")
-    inside = path.is_relative_to(PACKAGE)
-    return Code(
-        file=path.relative_to(PACKAGE).as_posix() if inside else path.name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-    )
+    return _code(source_of(job))
+
+
+def independent_of(job: ScoringJob) -> Code | None:
+    """The second definition of a computation, in SQL beside its module; None if there is none."""
+    path = source_of(job).with_suffix(".sql")
+    return _code(path) if path.is_file() else None
+
+
+def source_of(job: ScoringJob) -> Path:
+    """The file of the module that defines a job."""
+    return Path(inspect.getsourcefile(job.compute) or "")
+
+
+def _code(path: Path) -> Code:
+    content = path.read_bytes()
+    file = path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.name
+    return Code(file=file, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+def package_digest() -> str:
+    """SHA-256 over the code with which releases are judged and scored: the package's, without the experiments."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*")):
+        inside = path.relative_to(PACKAGE).as_posix()
+        if path.suffix in {".py", ".sql"} and not inside.startswith("exploration/"):
+            digest.update(f"{inside}\n{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def contract_of(job: ScoringJob) -> Contract:

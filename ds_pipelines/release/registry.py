@@ -2,10 +2,8 @@
 
 What belongs here: verifying an offer, taking it over, and finding the release in use. What does not: scoring with it.
 
-The registry is MLflow's, in a database of production's own: a registered model a job, a version a release, the alias
-`champion` for the one in use. MLflow only remembers; it never loads a model here. A release's files are copied first
-and verified as copied, in a folder that is complete before it gets its name. Importing an older manifest again goes
-back to it.
+The registry is MLflow's, in a database of production's own; MLflow only remembers (`registered`). A release's files are
+copied first and verified as copied, in a folder that is complete before it gets its name, and signed.
 """
 
 from __future__ import annotations
@@ -13,26 +11,24 @@ from __future__ import annotations
 import shutil
 import tempfile
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from ds_pipelines import postgres
 from ds_pipelines.errors import NoChampionError, ReleaseRefusedError
 from ds_pipelines.evidence import RunInput
-from ds_pipelines.release import faithful
+from ds_pipelines.release import faithful, registered, signing
 from ds_pipelines.release import manifest as manifests
-from ds_pipelines.release.manifest import INPUTS, PREDICTIONS, VERDICT, code_of, contract_of
+from ds_pipelines.release.ledger import Ledger as ReleaseLedger
+from ds_pipelines.release.ledger import champion_of
+from ds_pipelines.release.manifest import EVIDENCE, INPUTS, PREDICTIONS, code_of, contract_of
+from ds_pipelines.release.module import job_of
 from ds_pipelines.scoring import model as models
-from ds_pipelines.settings import quiet_libraries
 from ds_pipelines.snapshots.ledger import Ledger
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from ds_pipelines.evidence import ModelCard
     from ds_pipelines.release.faithful import Faithful
     from ds_pipelines.release.manifest import ReleaseManifest
@@ -40,9 +36,6 @@ if TYPE_CHECKING:
     from ds_pipelines.scoring.model import Model
     from ds_pipelines.settings import Settings
 
-ALIAS = "champion"
-TAG = "ds.release"
-"""The tag of a version that holds its release's digest."""
 MANIFEST = "release.yaml"
 """The manifest's name in the release's folder."""
 
@@ -55,6 +48,8 @@ class Champion:
     folder: Path
     version: int
     """MLflow's version of the registered model."""
+    job: ScoringJob
+    """As it was released, with its features and settings; production's code may have gone on since."""
 
     @property
     def digest(self) -> str:
@@ -76,6 +71,15 @@ class Champion:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """A release whose files are production's own now, verified and signed; not in use yet."""
+
+    folder: Path
+    faithful: Faithful | None
+    """What was compared; None for a computation, and where it was not asked for."""
+
+
+@dataclass(frozen=True)
 class ImportedRelease:
     """A release that is in use now."""
 
@@ -85,11 +89,10 @@ class ImportedRelease:
 
 
 def import_release(path: Path, job: ScoringJob, settings: Settings) -> ImportedRelease:
-    """Takes over the release that a manifest offers, once all that it says has been verified.
+    """Takes over the release that a manifest offers and puts it in use, once all that it says has been verified.
 
-    In this order, and nothing is loaded before the last: the manifest's digest; the job's code and contract as they are
-    in production; the verdict; the hash of every file, and that there are no others; that production's features and the
-    loaded model give the experiment's predictions. If the release is in use already, nothing is done again.
+    `approval.deploy` is the way of people: production uses nothing that its ledger does not know to be deployed. If the
+    release is in use already, nothing is done again.
 
     Args:
         path: The manifest.
@@ -98,60 +101,135 @@ def import_release(path: Path, job: ScoringJob, settings: Settings) -> ImportedR
 
     Raises:
         ManifestError: the manifest is malformed or was edited.
-        ReleaseRefusedError: code, contract, verdict or a file differ; the message names which.
-        UnsafeModelError: the model's file must not be loaded.
-        UnfaithfulReleaseError: production does not get the experiment's predictions.
+        The errors of `take_in`.
         DatabaseUnreachableError: the registry does not answer.
     """
     manifest = manifests.load(path)
     _require_job(manifest, job)
-    client = _client(settings)
-    if _digest_in_use(client, job.name) == manifest.digest:
+    if (used := registered.in_use(job.name, settings)) is not None and used[0] == manifest.digest:
         return ImportedRelease(champion(job, settings), None)
-    folder = _accepted(manifest, settings)
-    shown = None
+    taken = take_in(manifest, job, settings, prove=True)
+    return ImportedRelease(put_in_use(manifest, job, taken.folder, settings), taken.faithful)
+
+
+def take_in(manifest: ReleaseManifest, job: ScoringJob, settings: Settings, *, prove: bool = False) -> Taken:
+    """Makes the files of a release production's own: copied, verified as copied, and signed.
+
+    In this order, and nothing is loaded before the last: the job's code and contract as they are in production; the
+    verdict; the hash of every file, and that there are no others; where it is to be proved, that production's features
+    and the loaded model give the experiment's predictions.
+
+    Raises:
+        ReleaseRefusedError: code, contract, verdict or a file differ; the message names which.
+        UnsafeModelError: the model's file must not be loaded.
+        UnfaithfulReleaseError: production does not get the experiment's predictions.
+        MissingSecretError: this installation cannot sign.
+    """
+    _require_job(manifest, job)
+    folder, shown = _accepted(manifest.digest, settings), None
     if folder.exists():
         _require_files(manifest, folder, settings)
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as draft:
-            whole = Path(draft) / "whole"
+            whole = Path(draft) / manifest.digest
             if (reason := evidence_ledger(settings).entries().get(f"{manifest.digest}/{PREDICTIONS}")) is not None:
                 raise ReleaseRefusedError(manifest.name, PREDICTIONS, f"the evidence that was offered, but {reason}")
             _copy(manifest, settings.registry_artifacts / "offered" / manifest.digest, whole)
             _require_files(manifest, whole, settings)
-            shown = _require_faithful(manifest, job, whole, settings)
+            shown = _require_faithful(manifest, job, whole, settings) if prove else None
             whole.rename(folder)
-    version = _register(client, manifest, folder)
-    return ImportedRelease(Champion(manifest, folder, version), shown)
+    if not signing.signature_of(folder).exists():
+        signing.sign(folder, settings)
+    signing.verify(manifest.name, folder, settings)
+    return Taken(folder, shown)
+
+
+def put_in_use(manifest: ReleaseManifest, job: ScoringJob, folder: Path, settings: Settings) -> Champion:
+    """Makes a release that was taken in the champion; doing it again changes nothing.
+
+    Raises:
+        ReleaseRefusedError: its module does not define what it describes.
+        DatabaseUnreachableError: the registry does not answer.
+    """
+    released = job_of(manifest, job, folder)
+    return Champion(manifest, folder, registered.register(manifest, folder, settings), released)
+
+
+def kept(digest: str, job: ScoringJob, settings: Settings) -> tuple[ReleaseManifest, Path]:
+    """The manifest and the folder of a release that production has taken in, all of it verified again.
+
+    Raises:
+        ReleaseRefusedError: it is not there any more, or its manifest, a file or the signature is another.
+    """
+    folder = _accepted(digest, settings)
+    if not (folder / MANIFEST).is_file():
+        raise ReleaseRefusedError(job.name, MANIFEST, "the files that production took in, where they were put")
+    manifest = manifests.load(folder / MANIFEST)
+    if (manifest.digest, manifest.name) != (digest, job.name):
+        raise ReleaseRefusedError(job.name, MANIFEST, "the manifest that the registry names")
+    _require_files(manifest, folder, settings)
+    signing.verify(job.name, folder, settings)
+    return manifest, folder
 
 
 def champion(job: ScoringJob, settings: Settings) -> Champion:
-    """The release of a job that is in use, its files and the job's code verified again.
+    """The release of a job that is in use, its files and their signature verified again.
+
+    In production the ledger must know, too, that this very release was deployed or rolled back to.
 
     Raises:
         NoChampionError: none is.
-        ReleaseRefusedError: the job's code, its contract or a file are not what was released.
+        ReleaseRefusedError: its module, its contract, a file or the signature are not what was released, or the ledger
+            says otherwise.
+        LedgerBrokenError: the ledger was changed.
         DatabaseUnreachableError: the registry does not answer.
     """
-    client = _client(settings)
-    digest = _digest_in_use(client, job.name)
-    if digest is None:
+    used = registered.in_use(job.name, settings)
+    if used is None:
         raise NoChampionError(job.name)
-    folder = settings.registry_artifacts / "accepted" / digest
+    digest, version = used
+    if settings.environment == "production":
+        _require_in_ledger(job.name, digest, settings)
+    manifest, folder = kept(digest, job, settings)
+    return Champion(manifest, folder, version, job_of(manifest, job, folder))
+
+
+def in_use(name: str, settings: Settings) -> tuple[ReleaseManifest, Path] | None:
+    """The manifest and the folder of the release of a job that is in use, whatever the job's code is now; None: none.
+
+    Raises:
+        ManifestError, ReleaseRefusedError: its manifest is not what was released, or a file is not.
+        DatabaseUnreachableError: the registry does not answer.
+    """
+    used = registered.in_use(name, settings)
+    if used is None:
+        return None
+    folder = _accepted(used[0], settings)
     manifest = manifests.load(folder / MANIFEST)
-    if manifest.digest != digest:
-        raise ReleaseRefusedError(job.name, MANIFEST, "the manifest that the registry names")
-    _require_job(manifest, job)
+    if manifest.digest != used[0]:
+        raise ReleaseRefusedError(name, MANIFEST, "the manifest that the registry names")
     _require_files(manifest, folder, settings)
-    return Champion(manifest, folder, int(client.get_model_version_by_alias(job.name, ALIAS).version))
+    return manifest, folder
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, in hex."""
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _require_in_ledger(name: str, digest: str, settings: Settings) -> None:
+    entry = champion_of(each for each in ReleaseLedger(settings).verify() if each.job == name)
+    if entry is None or entry.release != digest:
+        expected = "the release that was deployed last; finish the deployment or the rollback by doing it again"
+        raise ReleaseRefusedError(name, "what the ledger says", expected)
 
 
 def _require_job(manifest: ReleaseManifest, job: ScoringJob) -> None:
     if (manifest.name, manifest.kind) != (job.name, job.kind):
         raise ReleaseRefusedError(job.name, "its manifest", f"one of the {job.kind} {job.name}")
     code = code_of(job)
-    if manifest.code != code:
+    if (manifest.code.file, manifest.code.sha256) != (code.file, code.sha256):
         raise ReleaseRefusedError(job.name, code.file, "the code that was released, by its SHA-256")
     if manifest.contract != contract_of(job):
         raise ReleaseRefusedError(job.name, "its contract", "the one that was released")
@@ -159,11 +237,12 @@ def _require_job(manifest: ReleaseManifest, job: ScoringJob) -> None:
         raise ReleaseRefusedError(job.name, "its manifest", "a model, or none, as the job needs")
     if manifest.model is None:
         return
-    if manifest.evidence is None or manifest.evidence.answer != "signal":
+    waived = any(waiver.gate == "verdict" for waiver in manifest.waivers)
+    if manifest.evidence is None or (manifest.evidence.answer != "signal" and not waived):
         answer = manifest.evidence.answer if manifest.evidence else "none"
         raise ReleaseRefusedError(job.name, "its verdict", f"signal, not {answer}")
     form = manifest.model.format
-    if strange := manifest.files.keys() - {f"model/{models.MODEL_FILE[form]}", VERDICT, PREDICTIONS, INPUTS}:
+    if strange := manifest.files.keys() - {f"model/{models.MODEL_FILE[form]}", *EVIDENCE, f"code/{manifest.code.file}"}:
         raise ReleaseRefusedError(job.name, min(strange), f"only the file of a {form} model, and evidence")
 
 
@@ -212,53 +291,5 @@ def _require_faithful(manifest: ReleaseManifest, job: ScoringJob, folder: Path, 
     return faithful.check(job, model, predictions, inputs, settings)
 
 
-def _accepted(manifest: ReleaseManifest, settings: Settings) -> Path:
-    return settings.registry_artifacts / "accepted" / manifest.digest
-
-
-def _register(client: MlflowClient, manifest: ReleaseManifest, folder: Path) -> int:
-    """Puts a release in use, as a version of the registered model: a new one, or the one it had before."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(manifest.name, tags={"ds.kind": manifest.kind})
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    known = client.search_model_versions(f"name = '{manifest.name}' AND tags.`{TAG}` = '{manifest.digest}'")
-    if known:
-        version = int(known[0].version)
-    else:
-        tags = {TAG: manifest.digest, "ds.owner": manifest.owner, "ds.code": manifest.code.sha256}
-        created = client.create_model_version(
-            manifest.name, folder.as_uri(), tags=tags, description=f"As offered by {manifest.file_name}"
-        )
-        version = int(created.version)
-    client.set_registered_model_alias(manifest.name, ALIAS, str(version))
-    return version
-
-
-def _digest_in_use(client: MlflowClient, name: str) -> str | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return str(client.get_model_version_by_alias(name, ALIAS).tags[TAG])
-    except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise
-
-
-def _client(settings: Settings) -> MlflowClient:
-    # MLflow itself would try for minutes, and quote the URL.
-    postgres.connect("registry", settings).close()
-    return _client_of(postgres.sqlalchemy_url(postgres.url("registry", settings)))
-
-
-@lru_cache(maxsize=4)
-def _client_of(uri: str) -> MlflowClient:
-    """A client on the registry's database; making one checks its schema, and makes it the first time, in seconds."""
-    quiet_libraries()
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+def _accepted(digest: str, settings: Settings) -> Path:
+    return settings.registry_artifacts / "accepted" / digest

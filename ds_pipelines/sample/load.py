@@ -102,7 +102,11 @@ def _grant(cursor: psycopg2.extensions.cursor, settings: Settings) -> None:
     """Lets the readers read these tables, and those that the owner makes later."""
     from psycopg2 import extensions, sql
 
-    urls = [postgres.libpq_url(postgres.url(role, settings)) for role in READERS]
+    urls = [
+        postgres.libpq_url(postgres.url(role, each))
+        for each in (settings, settings.in_acceptance())
+        for role in READERS
+    ]
     logins = [extensions.parse_dsn(url).get("user", "") for url in urls]
     # A reader that this server does not know reads another one, and needs nothing here.
     cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) ORDER BY rolname", (logins,))

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
     from ds_pipelines.scoring.job import ScoringJob, ServedColumn
 
+TWICE = "the same key more than once"
 CHECKS = {
     "column_in_schema": "not a column of the contract",
     "column_in_dataframe": "missing",
     "column_ordered": "out of order",
     "not_nullable": "null or NaN",
-    "multiple_fields_uniqueness": "the same key more than once",
+    "multiple_fields_uniqueness": TWICE,
 }
 """Pandera's names for what it checks without being told, in words."""
+
+EMPTY = ("the whole", "at least one row")
 
 
 def require(frame: pl.DataFrame, job: ScoringJob, day: date, release: str) -> None:
@@ -35,20 +38,38 @@ def require(frame: pl.DataFrame, job: ScoringJob, day: date, release: str) -> No
     Raises:
         ContractBrokenError: it breaks the contract; the message names columns and checks, never a value.
     """
-    import pandera.polars as pa
-
-    broken: list[tuple[str, str]] = []
-    if frame.is_empty():
-        broken.append(("the whole", "at least one row"))
-    try:
-        schema(job, day, release).validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        broken += [_named(case, job) for case in errors.failure_cases.iter_rows(named=True)]
+    broken = [EMPTY] if frame.is_empty() else []
+    broken += _broken(schema(job, day, release, unique=True), frame, job)
     if broken:
         raise ContractBrokenError(job.name, broken)
 
 
-def schema(job: ScoringJob, day: date, release: str) -> pa.DataFrameSchema:
+def require_batch(batch: pl.DataFrame, known: pa.DataFrameSchema, job: ScoringJob) -> None:
+    """Checks one of several batches of rows; that no key is there twice is not seen in one of them.
+
+    Args:
+        batch: The next rows.
+        known: The job's `schema`, made once.
+        job: Whose they are.
+
+    Raises:
+        ContractBrokenError: as for `require`.
+    """
+    if broken := _broken(known, batch, job):
+        raise ContractBrokenError(job.name, broken)
+
+
+def _broken(known: pa.DataFrameSchema, frame: pl.DataFrame, job: ScoringJob) -> list[tuple[str, str]]:
+    import pandera.polars as pa
+
+    try:
+        known.validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        return [_named(case, job) for case in errors.failure_cases.iter_rows(named=True)]
+    return []
+
+
+def schema(job: ScoringJob, day: date, release: str, *, unique: bool) -> pa.DataFrameSchema:
     """The Pandera schema of a job's delivery for a day; columns named `day` and `release` hold these throughout."""
     import pandera.polars as pa
 
@@ -57,7 +78,7 @@ def schema(job: ScoringJob, day: date, release: str) -> pa.DataFrameSchema:
         name=job.table,
         strict=True,
         ordered=True,
-        unique=list(job.key),
+        unique=list(job.key) if unique else None,
     )
 
 

@@ -2,9 +2,10 @@
 
 What belongs here: that deletion. What does not: who is to be forgotten, or anything outside the serving database.
 
-The receipt of a day from which rows went tells the rows that are left and their checksum; it keeps its delivery,
-release and inputs, which are still what the rest was made from. The table `erasures` marks it: from which delivery how
-many rows went, and when. A day of which nothing is left loses its receipt: nothing is delivered for it any more.
+Rows that were replaced and are kept go like those that are visible. The receipt of a delivery from which rows went
+tells the rows that are left and their checksum; it keeps its release and inputs, which are still what the rest was made
+from. The table `erasures` marks it: from which delivery how many rows went, and when. A day of which nothing is left
+loses its receipt: nothing is delivered for it any more.
 """
 
 from __future__ import annotations
@@ -21,27 +22,22 @@ from ds_pipelines.scoring import serving
 from ds_pipelines.scoring.deliver import checksum, hold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import date
 
     from ds_pipelines.scoring.job import ScoringJob
     from ds_pipelines.settings import Settings
 
-ERASURES_SQL = """
-CREATE TABLE IF NOT EXISTS erasures (
-    job text NOT NULL,
-    day date NOT NULL,
-    delivery uuid,
-    rows bigint NOT NULL,
-    erased_at timestamptz NOT NULL
-);
-COMMENT ON TABLE erasures IS 'Deliveries that lost rows of erased persons; their receipts tell what is left'
+DAYS_SQL = """
+SELECT DISTINCT batch, day FROM (SELECT batch, day FROM receipts UNION ALL SELECT batch, day FROM receipts_replaced)
+    AS known
+WHERE batch = ANY(%s) ORDER BY day, batch
 """
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """Rows of one delivered day that go, or went."""
+    """Rows of one day that go, or went, of all its deliveries that are kept."""
 
     job: str
     day: date
@@ -51,7 +47,7 @@ class Forgotten:
 def forget(
     job: ScoringJob, column: str, erased: Callable[[pl.Series], pl.Series], settings: Settings, *, do_it: bool
 ) -> list[Forgotten]:
-    """Removes the rows of erased persons from every delivered day of a job, each day in a transaction of its own.
+    """Removes the rows of erased persons from every delivery of a job, each in a transaction of its own.
 
     Args:
         job: Whose serving table.
@@ -63,44 +59,45 @@ def forget(
     Raises:
         DatabaseUnreachableError: nobody answers.
     """
-    table, name = sql.Identifier(job.table), sql.Identifier(column)
+    rows, name = sql.Identifier(serving.rows_table(job)), sql.Identifier(column)
     with closing(postgres.connect("serving", settings)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"public.{job.table}",))
+        cursor.execute("SELECT to_regclass(quote_ident(%s)) IS NOT NULL", (serving.rows_table(job),))
         if cursor.fetchone() != (True,):
             return []
-        cursor.execute(sql.SQL("SELECT DISTINCT {}::text FROM {}").format(name, table))
-        delivered = pl.Series([value for (value,) in cursor.fetchall()], dtype=pl.String)
-        persons = delivered.filter(erased(delivered)).to_list()
-        query = sql.SQL("SELECT day, count(*) FROM {} WHERE {}::text = ANY(%s) GROUP BY day ORDER BY day")
-        cursor.execute(query.format(table, name), (persons,))
-        found = [Forgotten(job.name, day, rows) for day, rows in cursor.fetchall()]
+        cursor.execute(sql.SQL("SELECT DISTINCT {}::text FROM {}").format(name, rows))
+        known = pl.Series([value for (value,) in cursor.fetchall()], dtype=pl.String)
+        persons = known.filter(erased(known)).to_list()
+        query = sql.SQL("SELECT batch, count(*) FROM {} WHERE {}::text = ANY(%s) GROUP BY batch ORDER BY batch")
+        cursor.execute(query.format(rows, name), (persons,))
+        batches = dict(cursor.fetchall())
+        cursor.execute(DAYS_SQL, (list(batches),))
+        found = dict(cursor.fetchall())
         connection.commit()
-        if do_it and found:
-            cursor.execute(ERASURES_SQL)
-            serving.grant(cursor, ["erasures"], settings)
+        for batch, day in found.items() if do_it else ():
+            _forget_batch(cursor, job, column, persons, batch=batch, day=day)
             connection.commit()
-            for each in found:
-                _forget_day(cursor, job, column, persons, each.day)
-                connection.commit()
-    return found
+    days = sorted(set(found.values()))
+    return [Forgotten(job.name, day, sum(batches[batch] for batch in found if found[batch] == day)) for day in days]
 
 
-def _forget_day(cursor: extensions.cursor, job: ScoringJob, column: str, persons: Iterable[str], day: date) -> None:
+def _forget_batch(
+    cursor: extensions.cursor, job: ScoringJob, column: str, persons: list[str], *, batch: int, day: date
+) -> None:
     hold(cursor, job, day)
-    table, name = sql.Identifier(job.table), sql.Identifier(column)
+    rows, name = sql.Identifier(serving.rows_table(job)), sql.Identifier(column)
     cursor.execute(
-        sql.SQL("DELETE FROM {} WHERE day = %s AND {}::text = ANY(%s)").format(table, name), (day, list(persons))
+        sql.SQL("DELETE FROM {} WHERE batch = %s AND {}::text = ANY(%s)").format(rows, name), (batch, persons)
     )
     gone = cursor.rowcount
-    cursor.execute(sql.SQL("SELECT count(*) FROM {} WHERE day = %s").format(table), (day,))
-    ((left,),) = cursor.fetchall()
-    if left:
-        changed = "UPDATE receipts SET rows = %s, checksum = %s WHERE job = %s AND day = %s RETURNING delivery"
-        cursor.execute(changed, (left, checksum(cursor, job, day), job.name, day))
-    else:
-        cursor.execute("DELETE FROM receipts WHERE job = %s AND day = %s RETURNING delivery", (job.name, day))
-    delivery = cursor.fetchone()
+    cursor.execute(sql.SQL("SELECT count(*) FROM {} WHERE batch = %s").format(rows), (batch,))
+    [(left,)] = cursor.fetchall()
     cursor.execute(
-        "INSERT INTO erasures VALUES (%s, %s, %s, %s, clock_timestamp())",
-        (job.name, day, None if delivery is None else delivery[0], gone),
+        "INSERT INTO erasures SELECT job, day, delivery, %s, clock_timestamp() FROM receipts WHERE batch = %s "
+        "UNION ALL SELECT job, day, delivery, %s, clock_timestamp() FROM receipts_replaced WHERE batch = %s",
+        (gone, batch, gone, batch),
     )
+    if not left:
+        cursor.execute("DELETE FROM receipts WHERE batch = %s", (batch,))
+    for table in ("receipts", "receipts_replaced"):
+        query = sql.SQL("UPDATE {} SET rows = %s, checksum = %s WHERE batch = %s").format(sql.Identifier(table))
+        cursor.execute(query, (left, checksum(cursor, job, batch), batch))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
@@ -72,10 +72,27 @@ class ScoringJob:
     """With an `entity`: the model's features, a row an entity. Without: the result, `day` and `release` apart."""
     budget: timedelta
     """How long a day may take, reading and delivery included."""
+    memory: int = 2 << 30
+    """Bytes that a day may take."""
+    margin: float = 0.005
+    """By how much, in ROC AUC, a new model must beat the champion over recent days, or the baseline without one."""
     entity: str | None = None
     """The column that names what a model scores; None for a computation, which needs no model."""
     history: timedelta | None = None
     """How much of the tables by day is read, ending with the day; None: all of it until then."""
+    due: time = time(5)
+    """When a day is scored, by the business's clock on the next one."""
+    deadline: time = time(8)
+    """Until when consumers shall have it."""
+    first: date | None = None
+    """The first day that is delivered; None: the first that ever was."""
+    population: Compute | None = None
+    """How many rows there are to be, counted otherwise than by `compute`: a single number. None: nobody knows."""
+    outcome: Compute | None = None
+    """What came true of what the model predicts as of a day: `entity` and `outcome`, a number, from tables that reach
+    `horizon` beyond the day; who is missing has 0. None where there is no model."""
+    horizon: timedelta | None = None
+    """How long after the day the outcome is known."""
 
     @property
     def kind(self) -> Literal["model", "computation"]:

@@ -4,8 +4,9 @@ What belongs here: the proof that a folder holds exactly the file that was relea
 and the checks around a prediction. What does not: which model is in use (`release`), and features (`production/jobs`).
 
 Loading runs code for most formats, so nothing is handed to a library before its bytes have the released hash, and only
-two formats are known: LightGBM's native text, and skops made of the parts listed here. MLflow is not involved: it loads
-what it finds, and reads from the model's own folder which types to trust.
+three formats are known: LightGBM's native text, ONNX made of the operators listed in `onnx`, and skops made of the
+parts listed here. MLflow is not involved: it loads what it finds, and reads from the model's own folder which types to
+trust.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from ds_pipelines.errors import UnfitForModelError, UnsafeModelError
+from ds_pipelines.scoring import linear, onnx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,12 +34,12 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
 
-Format: TypeAlias = Literal["lightgbm", "skops"]
+Format: TypeAlias = Literal["lightgbm", "onnx", "skops"]
 
-MODEL_FILE: Mapping[Format, str] = {"lightgbm": "model.lgb", "skops": "model.skops"}
+MODEL_FILE: Mapping[Format, str] = {"lightgbm": "model.lgb", "onnx": onnx.FILE, "skops": "model.skops"}
 """The one file of each format."""
 
-BEGINNING: Mapping[Format, bytes] = {"lightgbm": b"tree\n", "skops": b"PK\x03\x04"}
+BEGINNING: Mapping[Format, bytes] = {"lightgbm": b"tree\n", "onnx": b"\x08", "skops": b"PK\x03\x04"}
 """The first bytes of that file, by which another format under its name is told."""
 
 PARTS = frozenset(
@@ -79,6 +81,8 @@ class Model:
 
     card: ModelCard
     _probabilities: Callable[[Floats], Any]
+    content: bytes = b""
+    """Of its file, from which `restored` makes it again in another process."""
 
     def predict(self, features: pl.DataFrame) -> Floats:
         """A score for each row, shape (rows,), in the order of the rows.
@@ -96,10 +100,13 @@ class Model:
             if not (dtype.is_numeric() or dtype == pl.Boolean):
                 raise UnfitForModelError(self.card.name, f"feature {name!r}", "a number")
         numbers = features.select(pl.all().cast(pl.Float64))
-        unfit = [column.name for column in numbers if column.null_count() or not column.is_finite().all()]
-        if unfit:
+        matrix = numbers.to_numpy()
+        # The sum of finite numbers is hardly ever infinite or NaN: looking at each is left to when it is.
+        with np.errstate(over="ignore", invalid="ignore"):
+            suspicious = not np.isfinite(matrix.sum())
+        if suspicious and (unfit := [column.name for column in numbers if not _finite(column)]):
             raise UnfitForModelError(self.card.name, f"feature {', '.join(unfit)}", "a finite number in every row")
-        scores = np.asarray(self._probabilities(numbers.to_numpy()), dtype=np.float64)
+        scores = np.asarray(self._probabilities(matrix), dtype=np.float64)
         if scores.shape != (features.height,) or not np.isfinite(scores).all():
             raise UnfitForModelError(self.card.name, "its answer", "one finite number a row")
         return scores
@@ -113,10 +120,19 @@ def load(card: ModelCard, folder: Path) -> Model:
             another format or made of parts that are not on our list. Nothing was loaded then.
         UnfitForModelError: the model takes other features than the card says.
     """
-    content = verified(card, folder)
-    if card.format == "lightgbm":
-        return Model(card, _lightgbm(card, content))
-    return Model(card, _skops(card, content))
+    return restored(card, verified(card, folder))
+
+
+def restored(card: ModelCard, content: bytes) -> Model:
+    """A model from the bytes of its file, once they are shown to be those that its card names.
+
+    Raises:
+        UnsafeModelError, UnfitForModelError: as for `load`.
+    """
+    _require_bytes(card, content)
+    form: Format = card.format
+    kinds = {"lightgbm": _lightgbm, "onnx": onnx.loaded, "skops": _skops}
+    return Model(card, kinds[form](card, content), content)
 
 
 def verified(card: ModelCard, folder: Path) -> bytes:
@@ -134,11 +150,20 @@ def verified(card: ModelCard, folder: Path) -> bytes:
     if not card.files or path.is_symlink() or not path.is_file():
         raise UnsafeModelError(card.name, name, "a plain file of this name, in the folder and on the model's card")
     content = path.read_bytes()
+    _require_bytes(card, content)
+    return content
+
+
+def _require_bytes(card: ModelCard, content: bytes) -> None:
+    name = MODEL_FILE[card.format]
     if hashlib.sha256(content).hexdigest() != card.files[0].sha256:
         raise UnsafeModelError(card.name, name, "the bytes that were released, by their SHA-256")
     if not content.startswith(BEGINNING[card.format]):
         raise UnsafeModelError(card.name, name, f"a model stored as {card.format}")
-    return content
+
+
+def _finite(column: pl.Series) -> bool:
+    return not column.null_count() and bool(column.is_finite().all())
 
 
 def _lightgbm(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
@@ -154,7 +179,18 @@ def _lightgbm(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
     return booster.predict  # type: ignore[no-any-return]
 
 
-def _skops(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
+def inspected(card: ModelCard, folder: Path) -> None:
+    """Holds a model's file to its card and to the parts on our list, by reading it alone: nothing is loaded.
+
+    Raises:
+        UnsafeModelError: as for `load`.
+    """
+    content = verified(card, folder)
+    if card.format == "skops":
+        _require_parts(card, content)
+
+
+def _require_parts(card: ModelCard, content: bytes) -> None:
     file = MODEL_FILE["skops"]
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -167,16 +203,22 @@ def _skops(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
     unlisted = sorted(f"{kind} as {how}" for how, kind in parts - PARTS)
     if unlisted:
         raise UnsafeModelError(card.name, file, f"only parts on our list, which {unlisted[0]} is not")
+
+
+def _skops(card: ModelCard, content: bytes) -> Callable[[Floats], Any]:
+    _require_parts(card, content)
     import skops.io
 
     try:
         estimator = skops.io.loads(content, trusted=[])
     except (KeyError, TypeError, ValueError):
-        raise UnsafeModelError(card.name, file, "a model that skops can read") from None
+        raise UnsafeModelError(card.name, MODEL_FILE["skops"], "a model that skops can read") from None
     if list(getattr(estimator, "classes_", ())) != [0, 1]:
         raise UnfitForModelError(card.name, "its classes", "0 and 1")
     names = getattr(estimator, "feature_names_in_", None)
     _require_features(card, estimator.n_features_in_, None if names is None else list(names))
+    if (simple := linear.compiled(estimator)) is not None:
+        return simple
 
     def probabilities(numbers: Floats) -> Any:
         if names is None:

@@ -44,14 +44,16 @@ DELIVER = """
 import dataclasses, sys
 from datetime import date
 from ds_pipelines.production.jobs import JOBS
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines.settings import load_settings
 job = dataclasses.replace(JOBS["top_sellers"], name="chaos", table="chaos")
 day = date.fromisoformat(sys.argv[1])
 print("started", flush=True)
-scored = score_day(job, day, load_settings(), release="0" * 64)
-deliver(scored.frame, job, day, release="0" * 64, inputs=scored.inputs, settings=load_settings())
+settings = load_settings()
+began = begin(settings)
+scored = score_day(job, day, settings, release="0" * 64)
+deliver(scored.frame, job, day, release="0" * 64, inputs=scored.inputs, settings=settings, began=began)
 """
 
 

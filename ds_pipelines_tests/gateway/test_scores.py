@@ -15,8 +15,10 @@ from ds_pipelines.gateway import grants
 from ds_pipelines.gateway.grants import Wanted
 from ds_pipelines.gateway.server.scores import ARROW, JSON, PARQUET
 from ds_pipelines.production.jobs.top_sellers import JOB
-from ds_pipelines.scoring.deliver import deliver
-from ds_pipelines_tests.gateway.scenario import make_installation, serving, serving_database_of_its_own
+from ds_pipelines.scoring import serving
+from ds_pipelines.scoring.deliver import begin, deliver
+from ds_pipelines_tests.gateway import scenario
+from ds_pipelines_tests.gateway.scenario import make_installation, serving_database_of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +38,7 @@ def sellers(day: date) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "day": [day] * len(products),
+            "segment": ["all"] * len(products),
             "category": ["kitchen"] * len(products),
             "rank": range(1, len(products) + 1),
             "product_id": range(7, 7 + len(products)),
@@ -55,8 +58,8 @@ def place(
     urls = database | serving_database_of_its_own(shared)
     place = make_installation(tmp_path_factory.mktemp("scores"), urls)
     for day in PRODUCTS:
-        deliver(sellers(day), JOB, day, release="0" * 64, inputs=[], settings=place)
-    with serving(place):
+        deliver(sellers(day), JOB, day, release="0" * 64, inputs=[], settings=place, began=begin(place))
+    with scenario.serving(place):
         yield place
 
 
@@ -73,7 +76,7 @@ def test_what_was_delivered_is_listed(consumer: httpx.Client) -> None:
     assert consumer.get("/v1/scores").json() == [
         {
             "table": JOB.table, "job": JOB.name, "description": JOB.description, "first_day": str(MONDAY),
-            "last_day": str(TUESDAY), "days": 2, "rows": 1,
+            "last_day": str(TUESDAY), "days": 2, "rows": 1, "stale": True,
         }
     ]  # fmt: skip
 
@@ -88,6 +91,21 @@ def test_a_day_comes_as_it_was_delivered(consumer: httpx.Client, day: date) -> N
 def test_without_a_day_the_newest_comes(consumer: httpx.Client) -> None:
     answer = consumer.get(f"/v1/scores/{JOB.table}", headers={"Accept": ARROW})
     assert pl.read_ipc_stream(io.BytesIO(answer.content)).equals(sellers(TUESDAY))
+    assert answer.headers["X-Day"] == str(TUESDAY)
+
+
+def test_the_newest_is_marked_stale_as_long_as_a_newer_one_is_due(place: Settings) -> None:
+    assert stale_on(place, TUESDAY + timedelta(days=1)) == "false"
+    assert stale_on(place, TUESDAY + timedelta(days=2)) == "true"
+
+
+def stale_on(place: Settings, today: date) -> str:
+    """What the gateway says of the newest day at noon of a day."""
+    serving.ensure([JOB], place.model_copy(update={"today": today}))
+    token = grants.create(Wanted(f"shop on {today}", "scores", frozenset({JOB.table}), timedelta(days=1)), place)
+    headers = {"Authorization": f"Bearer {token}", "Accept": ARROW}
+    with httpx.Client(base_url=place.gateway_base, headers=headers, trust_env=False) as client:
+        return client.get(f"/v1/scores/{JOB.table}").headers["X-Stale"]
 
 
 @pytest.mark.parametrize("accept", [JSON, "*/*", "text/html, application/*;q=0.8"])

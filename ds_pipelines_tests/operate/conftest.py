@@ -18,7 +18,7 @@ from ds_pipelines.extract import publish
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.release.propose import propose
 from ds_pipelines.release.registry import import_release
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines.snapshots.store import SnapshotStore
 from ds_pipelines_tests.release.conftest import HELD_OUT, Runs, publish_and_read
@@ -97,7 +97,8 @@ def installation(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     MlflowClient(tracking).download_artifacts(run_id, "", str(kept))
     used = import_release(propose(run_id, REPURCHASE, made), REPURCHASE, made).champion
     scored = score_day(REPURCHASE, HELD_OUT, made, release=used.digest, model=used.model())
-    deliver(scored.frame, REPURCHASE, HELD_OUT, release=used.digest, inputs=scored.inputs, settings=made)
+    facts = {"release": used.digest, "inputs": scored.inputs, "began": begin(made)}
+    deliver(scored.frame, REPURCHASE, HELD_OUT, settings=made, **facts)
     orders = _most_active(made)
     numbers = itertools.count()
 

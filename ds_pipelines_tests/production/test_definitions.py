@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ds_pipelines.sample import Shop
     from ds_pipelines.settings import Settings
 
-SCHEDULED = ("daily_extract", "daily_scoring")
+SCORING = ("repurchase_days", "top_sellers_days")
 DAY = date(2025, 3, 3)
 WAY = (
     "shop/orders", "extract/orders", "lab/orders", "experiments/repurchase", "release/repurchase",
@@ -112,7 +112,7 @@ def test_nothing_may_run_for_ever(
 
 def test_whoever_reads_the_production_database_waits_for_its_turn(production: dg.Definitions) -> None:
     for key in materializable(production):
-        if not key.startswith("release/"):
+        if not key.startswith(("release/", "report/")):
             assert production.get_assets_def(dg.AssetKey.from_user_string(key)).op.pool == "production_database", key
 
 
@@ -148,29 +148,23 @@ def test_a_business_by_the_clock_has_yesterday_as_its_last_day(tmp_path: Path) -
     assert days_of(load("production", settings), "extract/orders").get_last_partition_key() == str(yesterday)
 
 
-@pytest.mark.parametrize("job", SCHEDULED)
 @pytest.mark.parametrize(
-    ("environment", "status"),
-    [
-        ("development", dg.DefaultScheduleStatus.STOPPED),
-        ("acceptance", dg.DefaultScheduleStatus.STOPPED),
-        ("production", dg.DefaultScheduleStatus.RUNNING),
-    ],
+    ("environment", "running"), [("development", False), ("acceptance", False), ("production", True)]
 )
-def test_only_production_s_schedules_run_by_themselves_at_five_business_time(
-    job: str, environment: str, status: dg.DefaultScheduleStatus, tmp_path: Path
+def test_only_production_works_by_itself_and_its_extract_at_five_business_time(
+    environment: str, running: bool, tmp_path: Path
 ) -> None:
     settings = load_settings(home=tmp_path, environment=environment, zone="Europe/Berlin")
-    schedule = load("production", settings).resolve_schedule_def(f"{job}_at_five")
+    location = load("production", settings)
+    schedule = location.resolve_schedule_def("daily_extract_at_five")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 5 * * *", "Europe/Berlin")
-    assert schedule.default_status == status
+    assert (schedule.default_status == dg.DefaultScheduleStatus.RUNNING) == running
+    for sensor in SCORING:
+        assert (location.resolve_sensor_def(sensor).default_status == dg.DefaultSensorStatus.RUNNING) == running
 
 
-@pytest.mark.parametrize("job", SCHEDULED)
-def test_a_tick_asks_for_the_last_day_that_can_be_extracted(
-    job: str, production: dg.Definitions, settings: Settings
-) -> None:
-    schedule = production.resolve_schedule_def(f"{job}_at_five")
+def test_a_tick_asks_for_the_last_day_that_can_be_extracted(production: dg.Definitions, settings: Settings) -> None:
+    schedule = production.resolve_schedule_def("daily_extract_at_five")
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_schedule_context(
             instance=instance,
@@ -180,7 +174,7 @@ def test_a_tick_asks_for_the_last_day_that_can_be_extracted(
         [request] = schedule.evaluate_tick(context).run_requests
     day = str(settings.last_extractable_day())
     assert request.partition_key == day
-    assert request.run_key == f"{job} {day}"
+    assert request.run_key == f"daily_extract {day}"
 
 
 def test_one_day_of_orders_is_published_with_its_facts(

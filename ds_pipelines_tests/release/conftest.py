@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -12,11 +13,14 @@ import pytest
 
 from ds_pipelines import postgres
 from ds_pipelines.evidence import (
+    Assumption,
     DummyBaseline,
     FamilyResult,
     Feature,
     ModelCard,
     ModelFile,
+    Reproduction,
+    Review,
     RunInput,
     RunRecord,
     Verdict,
@@ -24,6 +28,7 @@ from ds_pipelines.evidence import (
 from ds_pipelines.production.jobs import JOBS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ds_pipelines.settings import Settings
@@ -119,9 +124,14 @@ class Runs:
 
     def run(
         self, form: Any, name: str, content: bytes, scores: Any, *, answer: Any = "signal", predictions: Any = None,
-        inputs: tuple[RunInput, ...] | None = None,
+        inputs: tuple[RunInput, ...] | None = None, review: Mapping[str, Any] | None = MappingProxyType({}),
+        again: Mapping[str, Any] | None = MappingProxyType({}), **record: Any,
     ) -> str:  # fmt: skip
-        """A run with these files; `answer` None leaves out the verdict, others replace what was held out or read."""
+        """A run with these files.
+
+        `answer`, `review` and `again` None leave out the verdict, the methodology review, the reproduction; otherwise
+        they change it. The others replace what was held out or read, or change the run's own record.
+        """
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=self.settings.tracking_base)
@@ -136,10 +146,19 @@ class Runs:
             f"model/{name}": content,
             "model/MLmodel": f"run_id: {run_id}\n".encode(),
             "evidence/model.json": self.card(form, name, content, run_id).model_dump_json().encode(),
-            "evidence/run.json": self.record(run_id, inputs).model_dump_json().encode(),
+            "evidence/run.json": self.record(run_id, inputs, **record).model_dump_json().encode(),
         }
         if answer is not None:
             files["evidence/verdict.json"] = verdict(answer).model_dump_json().encode()
+        if review is not None:
+            signed = signed_review(
+                run_id, files["evidence/verdict.json"] if answer else b"", self.card(form, name, content, run_id)
+            )
+            files["evidence/review.json"] = signed.model_copy(update=dict(review)).model_dump_json().encode()
+        if again is not None:
+            files["evidence/reproduction.json"] = (
+                reproduction(run_id).model_copy(update=dict(again)).model_dump_json().encode()
+            )
         local = self.folder / "local" / run_id
         for path, data in files.items():
             (local / path).parent.mkdir(parents=True, exist_ok=True)
@@ -167,8 +186,8 @@ class Runs:
             predictions="evidence/predictions.parquet",
         )
 
-    def record(self, run_id: str, inputs: tuple[RunInput, ...] | None = None) -> RunRecord:
-        return RunRecord(
+    def record(self, run_id: str, inputs: tuple[RunInput, ...] | None = None, **changes: Any) -> RunRecord:
+        made = RunRecord(
             run_id=run_id,
             experiment="repurchase",
             script="repurchase.py",
@@ -181,11 +200,39 @@ class Runs:
             seconds=1.0,
             url="http://127.0.0.1/",
         )
+        return made.model_copy(update=changes)
 
 
 @pytest.fixture(scope="session")
 def runs(experiment: Experiment, tracked: Settings, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(experiment, tracked, tmp_path_factory.mktemp("artifacts"))
+
+
+def signed_review(run_id: str, verdict: bytes, card: ModelCard) -> Review:
+    """A methodology review that somebody signed."""
+    return Review(
+        run_id=run_id,
+        method="trees",
+        assumptions=(Assumption(key="known_in_time", sentence="Known in time.", standing="open", evidence="Ask."),),
+        answers={"known_in_time": "looked at each feature"},
+        signed_by="mia",
+        signed_at=datetime.now(UTC),
+        verdict_sha256=hashlib.sha256(verdict).hexdigest(),
+        model_sha256=hashlib.sha256("".join(sorted(file.sha256 for file in card.files)).encode()).hexdigest(),
+    )
+
+
+def reproduction(run_id: str) -> Reproduction:
+    """A repetition that gave the same."""
+    return Reproduction(
+        run_id=run_id,
+        experiment="repurchase",
+        answer="identical",
+        words="As before.",
+        tolerance=1e-9,
+        at=datetime.now(UTC),
+        seconds=1.0,
+    )
 
 
 def verdict(answer: Any) -> Verdict:

@@ -36,10 +36,11 @@ def test_a_manifest_pins_code_contract_model_and_evidence(runs: Runs, tracked: S
     assert (written["name"], written["kind"], written["run_id"]) == ("repurchase", "model", run_id)
     assert (written["owner"], written["consumers"]) == ("team:growth", ["the newsletter service"])
     assert written["budget_seconds"] == 600
+    module = (PACKAGE / "production/jobs/repurchase.py").read_bytes()
     assert written["code"] == {
-        "file": "production/jobs/repurchase.py",
-        "sha256": sha256((PACKAGE / "production/jobs/repurchase.py").read_bytes()),
-    }
+        "file": "production/jobs/repurchase.py", "sha256": sha256(module), "bytes": len(module)
+    }  # fmt: skip
+    assert (offered / "code" / "production/jobs/repurchase.py").read_bytes() == module
     assert [column["name"] for column in written["contract"]["columns"]] == list(REPURCHASE.schema)
     assert [file["path"] for file in written["model"]["files"]] == ["model.lgb"]
     assert written["model"]["files"][0]["sha256"] == sha256((offered / "model" / "model.lgb").read_bytes())
@@ -48,15 +49,16 @@ def test_a_manifest_pins_code_contract_model_and_evidence(runs: Runs, tracked: S
     assert (evidence["family"], evidence["interval"], evidence["rows"]) == ("lightgbm", [0.64, 0.78], 180)
     assert {file["path"]: file["sha256"] for file in evidence["files"]} == {
         f"evidence/{name}": sha256((offered / "evidence" / name).read_bytes())
-        for name in ("verdict.json", "predictions.parquet", "inputs.json")
+        for name in ("verdict.json", "predictions.parquet", "inputs.json", "review.json", "reproduction.json")
     }
     assert [each["table"] for each in evidence["inputs"]] == ["customers", "order_lines", "orders"]
 
 
-def test_the_same_content_from_another_run_is_the_same_release(runs: Runs, tracked: Settings) -> None:
-    first = propose(runs.lightgbm(), REPURCHASE, tracked)
+def test_a_run_offered_again_is_the_same_release(runs: Runs, tracked: Settings) -> None:
+    run_id = runs.lightgbm()
+    first = propose(run_id, REPURCHASE, tracked)
     before = first.read_bytes()
-    assert propose(runs.lightgbm(), REPURCHASE, tracked) == first
+    assert propose(run_id, REPURCHASE, tracked) == first
     assert first.read_bytes() == before
 
 
@@ -65,10 +67,11 @@ def test_another_model_is_another_release(runs: Runs, tracked: Settings) -> None
 
 
 def test_the_newest_manifest_is_the_one_offered_last(runs: Runs, tracked: Settings) -> None:
-    one = propose(runs.lightgbm(seed=1), REPURCHASE, tracked)
+    first = runs.lightgbm(seed=1)
+    one = propose(first, REPURCHASE, tracked)
     other = propose(runs.lightgbm(seed=2), REPURCHASE, tracked)
     assert manifests.newest("repurchase", tracked.releases) == other
-    assert propose(runs.lightgbm(seed=1), REPURCHASE, tracked) == one
+    assert propose(first, REPURCHASE, tracked) == one
     assert manifests.newest("repurchase", tracked.releases) == one
 
 

@@ -26,7 +26,7 @@ from ds_pipelines.production.jobs import JOBS, repurchase
 from ds_pipelines.release import manifest as manifests
 from ds_pipelines.release.propose import propose, propose_computation
 from ds_pipelines.release.registry import champion, import_release
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines_tests.release.conftest import HELD_OUT, Experiment, Runs
 
@@ -101,7 +101,8 @@ def test_the_release_in_use_scores_every_customer_of_a_day(manifest_path: Path, 
     import_release(manifest_path, REPURCHASE, tracked)
     used = champion(REPURCHASE, tracked)
     scored = score_day(REPURCHASE, HELD_OUT, tracked, release=used.digest, model=used.model())
-    receipt = deliver(scored.frame, REPURCHASE, HELD_OUT, release=used.digest, inputs=scored.inputs, settings=tracked)
+    facts = {"release": used.digest, "inputs": scored.inputs, "began": begin(tracked)}
+    receipt = deliver(scored.frame, REPURCHASE, HELD_OUT, settings=tracked, **facts)
     with closing(postgres.connect("scoring", tracked)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(DISTINCT customer_id) FROM orders WHERE kind = 'sale' AND "
@@ -216,17 +217,27 @@ def own_job(tmp_path: Path) -> Callable[[str], ScoringJob]:
 SOURCE = Path(repurchase.__file__).read_text()
 
 
-def test_changed_code_is_refused_by_file_at_the_import_and_when_in_use(
+def test_changed_code_is_refused_by_file_at_the_import(
     own_job: Callable[[str], ScoringJob], runs: Runs, fresh: Settings
 ) -> None:
-    job = own_job(SOURCE)
-    path = propose(runs.lightgbm(), job, fresh)
-    import_release(path, job, fresh)
+    path = propose(runs.lightgbm(), own_job(SOURCE), fresh)
     changed = own_job(SOURCE + "\n# reviewed by nobody\n")
     with pytest.raises(ReleaseRefusedError, match=r"variant\.py.*the code that was released"):
-        champion(changed, fresh)
-    with pytest.raises(ReleaseRefusedError, match=r"variant\.py.*the code that was released"):
         import_release(path, changed, fresh)
+
+
+def test_production_scores_with_the_module_that_was_released_whatever_became_of_it(
+    own_job: Callable[[str], ScoringJob], runs: Runs, fresh: Settings
+) -> None:
+    text = SOURCE.replace('name="repurchase"', 'name="kept"')
+    job = replace(own_job(text), name="kept")
+    import_release(propose(runs.lightgbm(), job, fresh), job, fresh)
+    changed = replace(own_job(text.replace("timedelta(minutes=10)", "timedelta(minutes=99)")), name="kept")
+    used = champion(changed, fresh)
+    assert used.job.budget == job.budget != changed.budget
+    released = Path(used.job.compute.__code__.co_filename)
+    assert released == used.folder / "code" / "variant.py"
+    assert released.read_text() == text
 
 
 def test_a_changed_contract_is_refused(manifest_path: Path, tracked: Settings) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from ds_pipelines import postgres
 from ds_pipelines.scoring.job import ScoringJob, ServedColumn, Tables
 from ds_pipelines.scoring.receipt import Input
+
+if TYPE_CHECKING:
+    from ds_pipelines.settings import Settings
 
 MONDAY, TUESDAY = date(2025, 3, 3), date(2025, 3, 4)
 RELEASE = "5" * 64
@@ -69,3 +75,14 @@ def rows(day: date, scores: list[float]) -> pl.DataFrame:
 
 SCORES = [0.1, 0.2, 1 / 3, 1e-12, 0.30000000000000004, 1.0, 0.0]
 SCORES_CORRECTED = [0.5, 0.25, 0.125]
+
+
+def ask(settings: Settings, query: str, role: postgres.Role = "consumer") -> list[tuple[Any, ...]]:
+    with closing(postgres.connect(role, settings)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def scores_of(settings: Settings, keen: ScoringJob, day: date) -> list[float]:
+    found = ask(settings, f"SELECT score FROM {keen.table} WHERE day = '{day}' ORDER BY customer")
+    return [score for (score,) in found]

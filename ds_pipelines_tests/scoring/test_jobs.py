@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import closing
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +16,9 @@ from ds_pipelines import postgres
 from ds_pipelines.errors import ContractBrokenError, UnknownDayError
 from ds_pipelines.evidence import Feature, ModelCard
 from ds_pipelines.extract import production
-from ds_pipelines.production.jobs import JOBS
+from ds_pipelines.production.jobs import JOBS, top_sellers
 from ds_pipelines.scoring import score
-from ds_pipelines.scoring.deliver import deliver
+from ds_pipelines.scoring.deliver import begin, deliver
 from ds_pipelines.scoring.model import Model
 
 if TYPE_CHECKING:
@@ -28,21 +30,7 @@ SPRING, AUTUMN = date(2025, 3, 30), date(2025, 10, 26)
 """The days of 23 and of 25 hours."""
 DAYS = [date(2025, 2, 28), SPRING, date(2025, 4, 26), date(2025, 7, 14), AUTUMN, date(2025, 12, 31)]
 
-TOP_SELLERS_SQL = """
-    SELECT * FROM (
-        SELECT c.name, row_number() OVER (PARTITION BY c.category_id ORDER BY
-                   sum(l.quantity) DESC, sum(l.quantity * l.unit_price * (1 - l.discount)) DESC, p.product_id),
-               p.product_id, p.name, sum(l.quantity)::bigint,
-               round(sum(l.quantity * l.unit_price * (1 - l.discount)), 2)
-        FROM order_lines l JOIN products p USING (product_id) JOIN categories c USING (category_id)
-        WHERE p.is_product
-          AND l.placed_at >= (DATE '{day}' - 27)::timestamp AT TIME ZONE 'Europe/London'
-          AND l.placed_at < (DATE '{day}' + 1)::timestamp AT TIME ZONE 'Europe/London'
-        GROUP BY c.category_id, c.name, p.product_id, p.name
-        HAVING sum(l.quantity) > 0
-    ) AS ranked (category, rank, product_id, product, quantity, revenue)
-    WHERE rank <= 5 ORDER BY category, rank
-"""
+TOP_SELLERS_SQL = Path(inspect.getfile(top_sellers)).with_suffix(".sql").read_text()
 
 FEATURES_SQL = """
     WITH o AS (
@@ -67,9 +55,9 @@ FEATURES_SQL = """
 """
 
 
-def ask(settings: Settings, query: str, role: postgres.Role = "scoring") -> list[tuple[Any, ...]]:
+def ask(settings: Settings, query: str, role: postgres.Role = "scoring", **values: Any) -> list[tuple[Any, ...]]:
     with closing(postgres.connect(role, settings)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(query)
+        cursor.execute(query, values or None)
         return cursor.fetchall()
 
 
@@ -95,37 +83,40 @@ FEATURES = (
 )  # fmt: skip
 
 
+def sold_most(settings: Settings, day: date) -> list[tuple[Any, ...]]:
+    return ask(settings, TOP_SELLERS_SQL, day=day, zone=settings.zone)
+
+
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_top_sellers_equal_independent_sql(day: date, settings: Settings) -> None:
-    found = score.score_day(TOP_SELLERS, day, settings, release="r").frame
-    expected = ask(settings, TOP_SELLERS_SQL.format(day=day))
-    assert expected
-    assert found.drop("day").rows() == expected
+    with score.score_day(TOP_SELLERS, day, settings, release="r") as scored:
+        found = scored.frame.drop("day").rows()
+    assert found == sold_most(settings, day)
+    assert {segment for segment, *_ in found} == {"all", "private", "business", "trade"}
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_top_sellers_are_the_same_from_more_days_than_needed(day: date, settings: Settings) -> None:
     tables = {table: production.transformed(table, settings).lazy() for table in TOP_SELLERS.reads}
-    found = TOP_SELLERS.compute(tables, day, settings.zone).sort("category", "rank").collect()
-    assert found.rows() == ask(settings, TOP_SELLERS_SQL.format(day=day))
+    found = TOP_SELLERS.compute(tables, day, settings.zone).sort("segment", "category", "rank").collect()
+    assert found.rows() == sold_most(settings, day)
 
 
 @pytest.mark.parametrize("day", DAYS, ids=str)
 def test_features_of_all_customers_equal_independent_sql(day: date, settings: Settings) -> None:
-    seen: list[pl.DataFrame] = []
-    model = model_by_recency()
-    watched = Model(model.card, lambda numbers: seen.append(pl.DataFrame(numbers)) or model._probabilities(numbers))
-    found = score.score_day(REPURCHASE, day, settings, release="r", model=watched).frame
+    with score.score_day(REPURCHASE, day, settings, release="r", model=model_by_recency()) as scored:
+        found, features = scored.frame, pl.read_parquet(scored.features).sort("customer_id")
     expected = np.array(ask(settings, FEATURES_SQL.format(day=day)), dtype=float)
     assert found["customer_id"].to_list() == expected[:, 0].tolist()
-    assert tuple(feature.name for feature in model.card.features) == FEATURES[1:]
-    assert np.array_equal(seen[0].to_numpy(), expected[:, 1:])
+    assert tuple(features.columns) == FEATURES
+    assert np.array_equal(features.to_numpy(), expected)
 
 
 def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> None:
     day = DAYS[3]
     scored = score.score_day(REPURCHASE, day, settings, release="r" * 64, model=model_by_recency())
-    receipt = deliver(scored.frame, REPURCHASE, day, release="r" * 64, inputs=scored.inputs, settings=settings)
+    facts = {"release": "r" * 64, "inputs": scored.inputs, "began": begin(settings)}
+    receipt = deliver(scored.frame, REPURCHASE, day, settings=settings, **facts)
     ((customers,),) = ask(
         settings,
         "SELECT count(DISTINCT customer_id) FROM orders WHERE kind = 'sale' "
@@ -138,13 +129,14 @@ def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> 
 
 def test_rows_of_another_release_are_not_delivered(settings: Settings) -> None:
     scored = score.score_day(REPURCHASE, DAYS[3], settings, release="a" * 64, model=model_by_recency())
+    facts = {"release": "b" * 64, "inputs": scored.inputs, "began": begin(settings)}
     with pytest.raises(ContractBrokenError, match=r"release \(the release in use\)"):
-        deliver(scored.frame, REPURCHASE, DAYS[3], release="b" * 64, inputs=scored.inputs, settings=settings)
+        deliver(scored.frame, REPURCHASE, DAYS[3], settings=settings, **facts)
 
 
 def test_a_receipt_tells_what_was_read(settings: Settings) -> None:
     day = DAYS[1]
-    lines, products, _ = score.score_day(TOP_SELLERS, day, settings, release="r").inputs
+    lines, products, *_ = score.score_day(TOP_SELLERS, day, settings, release="r").inputs
     ((rows,),) = ask(
         settings,
         "SELECT count(*) FROM order_lines WHERE placed_at >= (DATE '2025-03-03')::timestamp AT TIME ZONE "
@@ -166,10 +158,3 @@ def test_the_latest_scores_grow_with_the_decile_and_equal_scores_share_one(setti
     assert set(frame["decile"]) <= set(range(1, 11))
     assert frame["decile"].max() == 10
     assert frame.group_by("score").agg(pl.col("decile").n_unique())["decile"].max() == 1
-
-
-def test_deciles_of_distinct_scores_are_equally_large() -> None:
-    features = pl.DataFrame({"customer_id": range(1, 41), "recency_days": range(40)})
-    card = model_by_recency().card.model_copy(update={"features": (Feature(name="recency_days", dtype="Int64"),)})
-    scored = score.scored(features, "customer_id", Model(card, lambda numbers: numbers[:, 0] / 40))
-    assert scored["decile"].to_list() == [1 + at // 4 for at in range(40)]

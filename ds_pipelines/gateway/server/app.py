@@ -19,7 +19,7 @@ from ds_pipelines.errors import DsPipelinesError
 from ds_pipelines.gateway.catalog import Catalog
 from ds_pipelines.gateway.database import Database
 from ds_pipelines.gateway.queue import Queue
-from ds_pipelines.gateway.server import extracts, files, requests, scores, status
+from ds_pipelines.gateway.server import extracts, files, production, requests, scores, status
 from ds_pipelines.gateway.server.gate import NO_DATABASE, RETRY_SECONDS, Gate
 from ds_pipelines.gateway.server.scores import Offer
 from ds_pipelines.gateway.server.shapes import PROBLEMS
@@ -78,13 +78,15 @@ def create_app(settings: Settings, offers: Iterable[Offer] = ()) -> FastAPI:
 
     catalog = Catalog(SnapshotStore(settings.snapshots))
     open_to_all, figures = status.routes(database, metrics)
+    serving = Database(settings, "consumer")
     app.include_router(open_to_all)
     for router in (
         extracts.routes(catalog),
         files.routes(catalog),
         requests.routes(catalog, Queue(database), settings),
-        scores.routes(offers, Database(settings, "consumer")),
+        scores.routes(offers, serving),
         figures,
+        production.routes(serving),
     ):
         app.include_router(_guarded(router))
     return app

@@ -31,6 +31,8 @@ TYPES: Mapping[int, pl.DataType] = {
 }  # fmt: skip
 """By PostgreSQL's number of the type; numeric has its own digits."""
 NUMERIC = 1700
+FETCHED = 50_000
+"""Rows that are taken from the database at a time."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,21 @@ def routes(offers: Iterable[Offer], serving: Database) -> APIRouter:
         },
     )
     def rows(request: Request, table: str, day: Day | None = None) -> Response:
-        """The rows of a day; by default of the newest. `Accept` chooses JSON, Parquet or an Arrow stream."""
+        """The rows of a day; by default of the newest. `Accept` chooses JSON, Parquet or an Arrow stream.
+
+        The header `X-Day` says of which day they are, and `X-Stale: true` that a newer one was due by now.
+        """
         exchange = exchange_of(request, "scores")
         form = _form(request.headers.get("accept", "*/*"))
         if form is None:
             return Response(f'{{"detail": "Expected Accept: {JSON}, {PARQUET} or {ARROW}."}}', 406, media_type=JSON)
         offer = offered.get(table) if exchange.grant.allows(table) else None
-        frame = None if offer is None else serving.run(lambda cursor: _rows(cursor, offer, day))
-        if frame is None:
+        found = None if offer is None else serving.run(lambda cursor: _delivered(cursor, offer, day))
+        if found is None:
             raise UnknownScoresError(table, day, [each for each in offered if exchange.grant.allows(each)])
         exchange.items.append(Item(table))
-        return Response(_encoded(frame, form), media_type=form)
+        headers = {"X-Day": found.day.isoformat(), "X-Stale": str(found.stale).lower()}
+        return Response(_encoded(found.rows, form), media_type=form, headers=headers)
 
     return router
 
@@ -98,22 +104,46 @@ def _summary(cursor: "psycopg2.extensions.cursor", offer: Offer) -> list[ScoresS
     )
     first, last, days, newest = cursor.fetchone() or (None, None, 0, 0)
     said = {"table": offer.table, "job": offer.job, "description": offer.description}
-    return [ScoresSummary(**said, first_day=first, last_day=last, days=days, rows=newest)] if days else []
+    if not days:
+        return []
+    cursor.execute("SELECT stale FROM freshness WHERE job = %s", (offer.job,))
+    [(stale,)] = cursor.fetchall()
+    return [ScoresSummary(**said, first_day=first, last_day=last, days=days, rows=newest, stale=stale)]
 
 
-def _rows(cursor: "psycopg2.extensions.cursor", offer: Offer, day: date | None) -> pl.DataFrame | None:
-    """A day's rows; None if nothing is delivered for it."""
+@dataclass(frozen=True)
+class _Delivered:
+    """What consumers get of a day."""
+
+    day: date
+    stale: bool
+    """Whether a newer day was due by now."""
+    rows: pl.DataFrame
+
+
+def _delivered(cursor: "psycopg2.extensions.cursor", offer: Offer, day: date | None) -> _Delivered | None:
+    """A day's rows, by default those of the newest; None if nothing is delivered for it."""
+    if not _is_there(cursor, offer.table) or not _is_there(cursor, "freshness"):
+        return None
+    cursor.execute("SELECT coalesce(%s, day), stale OR %s < day FROM freshness WHERE job = %s", (day, day, offer.job))
+    wanted, stale = cursor.fetchone() or (None, None)
+    rows = None if wanted is None else _rows(cursor, offer, wanted)
+    return None if rows is None else _Delivered(wanted, bool(stale), rows)
+
+
+def _rows(cursor: "psycopg2.extensions.cursor", offer: Offer, day: date) -> pl.DataFrame | None:
     from psycopg2 import sql
 
-    if not _is_there(cursor, f"latest_{offer.table}") or not _is_there(cursor, "receipts"):
-        return None
-    if day is None:
-        cursor.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(f"latest_{offer.table}")))
-    else:
-        cursor.execute(sql.SQL("SELECT * FROM {} WHERE day = %s").format(sql.Identifier(offer.table)), (day,))
-    schema = {column.name: _type(column) for column in cursor.description or ()}
-    frame = pl.DataFrame(cursor.fetchall(), schema=schema, orient="row")
-    return frame if frame.height else None  # a delivery has rows
+    query = sql.SQL("DECLARE delivered NO SCROLL CURSOR FOR SELECT * FROM {} WHERE day = %s")
+    cursor.execute(query.format(sql.Identifier(offer.table)), (day,))
+    pieces: list[pl.DataFrame] = []
+    while not pieces or pieces[-1].height == FETCHED:
+        # Not all at once: as Python's objects the rows take some thirty times the room.
+        cursor.execute(f"FETCH {FETCHED} FROM delivered")
+        schema = {column.name: _type(column) for column in cursor.description or ()}
+        pieces.append(pl.DataFrame(cursor.fetchall(), schema=schema, orient="row"))
+    whole = pl.concat(pieces)
+    return whole if whole.height else None  # a delivery has rows
 
 
 def _type(column: Any) -> pl.DataType:

@@ -1,19 +1,26 @@
 """Serving tables: what each scoring job delivers to other systems, a day at a time.
 
-What belongs here: the assets, and a receipt's facts as metadata. What does not: scoring and delivering.
+What belongs here: the assets, and a receipt's facts as metadata. What does not: scoring and delivering, and telling
+what was checked (`delivery_checks`).
 """
 
 from collections.abc import Iterator
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from ds_pipelines.errors import DsPipelinesError, LateDeliveryError
+from ds_pipelines.production.assets import delivery_checks
+from ds_pipelines.production.working import working
 from ds_pipelines.scoring.job import ScoringJob
 from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
+    from ds_pipelines.evidence import Profile
+    from ds_pipelines.release.registry import Champion
+    from ds_pipelines.scoring.checks import Expected
     from ds_pipelines.scoring.receipt import Receipt
+    from ds_pipelines.scoring.score import Scored
 
 
 def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -29,25 +36,70 @@ def serving_asset(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.Ass
         group_name="serving_tables",
         kinds={"postgres", "table", "polars"},
         metadata={"dagster/column_schema": _column_schema(job), "dagster/table_name": f"serving.public.{job.table}"},
+        check_specs=delivery_checks.specs(job),
         pool="production_database",
         tags={"dagster/max_runtime": str(int(job.budget.total_seconds()))},
     )
-    def delivered(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+    def delivered(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         from ds_pipelines.release.registry import champion
-        from ds_pipelines.scoring.deliver import deliver
+        from ds_pipelines.scoring.deliver import begin, deliver
         from ds_pipelines.scoring.score import score_day
+        from ds_pipelines.scoring.sources import noted
 
-        settings = load_settings()
-        released = champion(job, settings)
-        model = released.model()
-        for key in context.partition_keys:
-            day = date.fromisoformat(key)
-            scored = score_day(job, day, settings, release=released.digest, model=model)
-            receipt = deliver(scored.frame, job, day, release=released.digest, inputs=scored.inputs, settings=settings)
-            context.add_asset_metadata(_facts(receipt), partition_key=key)
+        settings, checked = load_settings(), delivery_checks.Checked(job)
+        try:
+            with working(context, job, settings) as work:
+                released = champion(job, settings)
+                model = released.model()
+                for day, source in work.days(released.manifest.budget_memory):
+                    began = begin(settings)
+                    with (
+                        work.day(day),
+                        score_day(released.job, day, settings, release=released.digest, model=model) as scored,
+                    ):
+                        try:
+                            receipt = deliver(
+                                scored.batches(),
+                                released.job,
+                                day,
+                                release=released.digest,
+                                inputs=noted(scored.inputs, source),
+                                settings=settings,
+                                began=began,
+                                expected=_expected(scored, released),
+                            )
+                        except LateDeliveryError as error:
+                            context.log.warning("%s", error)
+                        except DsPipelinesError as error:
+                            checked.add_refusal(day, error)
+                            raise
+                        else:
+                            checked.add(day, receipt.checks)
+                            context.add_asset_metadata(_facts(receipt), partition_key=str(day))
+        except DsPipelinesError:
+            yield from checked.results(complete=False)
+            raise
         yield dg.MaterializeResult()
+        yield from checked.results(complete=True)
 
     return delivered
+
+
+def _expected(scored: "Scored", released: "Champion") -> "Expected":
+    """What a day's rows are checked against: the job's own count, and the profile that came with the release."""
+    from ds_pipelines.scoring import drift
+    from ds_pipelines.scoring.checks import Expected
+
+    features = None if scored.features is None else drift.sampled(scored.features)
+    return Expected(scored.population, _profile(released), features)
+
+
+def _profile(released: "Champion") -> "Profile | None":
+    from ds_pipelines.evidence import Profile
+    from ds_pipelines.release.manifest import PROFILE
+
+    path = released.folder / PROFILE
+    return Profile.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def _facts(receipt: "Receipt") -> dict[str, Any]:
@@ -57,6 +109,7 @@ def _facts(receipt: "Receipt") -> dict[str, Any]:
         "release": receipt.release,
         "checksum": receipt.checksum,
         "replaces": str(receipt.replaces) if receipt.replaces else "nothing",
+        **({"rows that differ": receipt.differing} if receipt.replaces else {}),
     }
 
 

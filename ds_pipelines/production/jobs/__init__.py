@@ -2,22 +2,30 @@
 
 What belongs here: one `JOB` a module, reviewed, in Polars expressions over transformed tables. What does not: reading,
 delivering or scheduling. A release names its module's file by hash: change one, and it has to be released anew.
+A module that is put here is a job; `ds-pipelines job new` starts one.
 """
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ds_pipelines.errors import UnknownJobError
-from ds_pipelines.production.jobs import repurchase, top_sellers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ds_pipelines.scoring.job import ScoringJob
 
-JOBS: Mapping[str, ScoringJob] = MappingProxyType({job.name: job for job in (repurchase.JOB, top_sellers.JOB)})
+
+def _jobs() -> Iterator[ScoringJob]:
+    for module in sorted(each.name for each in pkgutil.iter_modules(__path__)):
+        yield import_module(f"{__name__}.{module}").JOB
+
+
+JOBS: Mapping[str, ScoringJob] = MappingProxyType({job.name: job for job in _jobs()})
 """Every scoring job by name."""
 
 

@@ -73,6 +73,20 @@ def features(tables: Tables, day: date, zone: str) -> pl.LazyFrame:
     )
 
 
+def outcome(tables: Tables, day: date, zone: str) -> pl.LazyFrame:
+    """Who bought again within 30 days after `day`: customer_id, and 1 as `outcome`."""
+    on = pl.col("placed_at").dt.convert_time_zone(zone).dt.date()
+    again = tables["orders"].filter(pl.col("customer_id").is_not_null(), pl.col("kind") == "sale", on > day)
+    return again.filter(on <= day + MONTH).select("customer_id", outcome=pl.lit(1.0)).unique()
+
+
+def population(tables: Tables, day: date, zone: str) -> pl.LazyFrame:
+    """How many customers had bought something by the end of `day`."""
+    on = pl.col("placed_at").dt.convert_time_zone(zone).dt.date()
+    sales = tables["orders"].filter(pl.col("customer_id").is_not_null(), on <= day, pl.col("kind") == "sale")
+    return sales.select(pl.col("customer_id").n_unique())
+
+
 JOB = ScoringJob(
     name="repurchase",
     description="For every customer, the probability of another order within 30 days after the day.",
@@ -91,4 +105,7 @@ JOB = ScoringJob(
     compute=features,
     budget=timedelta(minutes=10),
     entity="customer_id",
+    population=population,
+    outcome=outcome,
+    horizon=MONTH,
 )
