@@ -3,15 +3,11 @@
 #   orders <- lab_table("orders", since = "2025-03-01", columns = c("order_id", "placed_at"))
 #   lab_metric("auc", 0.81)
 #
-# Tables come through the command `ds-pipelines table`: as Parquet where the package nanoparquet or arrow is installed,
-# else as CSV, whose columns get the types that the extract's manifest names.
+# Tables come through the command `ds-pipelines table`: as Parquet where the package arrow or nanoparquet is installed,
+# else as CSV. Whichever it is, columns get the types that the extract's manifest names.
 
 lab_table <- function(name, since = NULL, until = NULL, as_of = NULL, columns = NULL) {
-  reader <- if (requireNamespace("nanoparquet", quietly = TRUE)) {
-    nanoparquet::read_parquet
-  } else if (requireNamespace("arrow", quietly = TRUE)) {
-    arrow::read_parquet
-  }
+  reader <- .lab_reader()
   file <- tempfile(fileext = if (is.null(reader)) ".csv" else ".parquet")
   manifest <- tempfile(fileext = ".json")
   on.exit(unlink(c(file, manifest)))
@@ -22,8 +18,19 @@ lab_table <- function(name, since = NULL, until = NULL, as_of = NULL, columns = 
   given <- c("table", name, given, "--exact", "--to", file, "--manifest", manifest)
   said <- suppressWarnings(system2("ds-pipelines", shQuote(given), stdout = TRUE, stderr = TRUE))
   if (!file.exists(file)) stop(paste(said, collapse = "\n"), call. = FALSE)
-  if (!is.null(reader)) return(as.data.frame(reader(file)))
-  .lab_typed(utils::read.csv(file, colClasses = "character", na.strings = "", check.names = FALSE), manifest)
+  frame <- if (is.null(reader)) {
+    utils::read.csv(file, colClasses = "character", na.strings = "", check.names = FALSE)
+  } else {
+    as.data.frame(reader(file))
+  }
+  .lab_typed(frame, manifest)
+}
+
+# What reads Parquet here; nothing if nothing does. An arrow that was built small lacks the compression of extracts.
+.lab_reader <- function() {
+  whole <- function() isTRUE(tryCatch(arrow::codec_is_available("zstd"), error = function(cause) FALSE))
+  if (requireNamespace("arrow", quietly = TRUE) && whole()) return(arrow::read_parquet)
+  if (requireNamespace("nanoparquet", quietly = TRUE)) nanoparquet::read_parquet
 }
 
 lab_metric <- function(name, value) {
@@ -37,19 +44,30 @@ lab_metric <- function(name, value) {
   pairs <- regmatches(text, gregexpr('"name":"[^"]+","dtype":"[^"]+"', text))[[1]]
   types <- sub('.*"dtype":"([^"]+)"$', "\\1", pairs)
   names(types) <- sub('^"name":"([^"]+)".*', "\\1", pairs)
-  for (column in names(frame)) {
-    type <- types[[column]]
-    frame[[column]] <- if (grepl("^(U?Int|Float|Decimal)", type)) {
-      as.numeric(frame[[column]])
-    } else if (type == "Boolean") {
-      frame[[column]] == "true"
-    } else if (type == "Date") {
-      as.Date(frame[[column]])
-    } else if (grepl("^Datetime", type)) {
-      as.POSIXct(sub("T", " ", sub("(Z|[+]00:?00)$", "", frame[[column]])), tz = "UTC")
-    } else {
-      frame[[column]]
-    }
-  }
+  for (column in names(frame)) frame[[column]] <- .lab_as(types[[column]], frame[[column]])
   frame
+}
+
+# A column as its type in the extract, whether it was read as text or as something like that type already.
+.lab_as <- function(type, values) {
+  if (grepl("^(U?Int|Float|Decimal)", type)) {
+    as.numeric(values)
+  } else if (type == "Boolean") {
+    if (is.logical(values)) values else values == "true"
+  } else if (type == "Date") {
+    as.Date(values)
+  } else if (grepl("^Datetime", type)) {
+    if (inherits(values, "POSIXct")) .POSIXct(as.numeric(values), tz = "UTC") else .lab_moments(values)
+  } else if (is.factor(values)) {
+    as.character(values)
+  } else {
+    values
+  }
+}
+
+# Moments in UTC of texts such as 2025-03-01T12:30:00.000000+0100; what states no offset is UTC.
+.lab_moments <- function(texts) {
+  stated <- sub("([+-][0-9]{2}):?([0-9]{2})$", "\\1\\2", sub("Z$", "+0000", texts))
+  whole <- ifelse(grepl("[+-][0-9]{4}$", stated), stated, paste0(stated, "+0000"))
+  as.POSIXct(whole, format = "%Y-%m-%dT%H:%M:%OS%z", tz = "UTC")
 }

@@ -12,6 +12,7 @@ import numpy as np
 
 from ds_pipelines.evidence import OutputComparison
 from ds_pipelines.lab.contents import Folders, compare, numbers
+from ds_pipelines.lab.notes import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +34,6 @@ DESCRIPTIONS = frozenset({
 })  # fmt: skip
 """What says when and with what an output was made; the rest of the record says so, too."""
 METRIC, PRINTED = "metric ", "stdout.txt"
-KINDS = {"tables": "table", "model": "model", "plots": "figure", "files": "file", "stdout.txt": "text"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _outputs(side: Side) -> dict[str, str]:
     if not made:
         found = [path.relative_to(side.artifacts).as_posix() for path in side.artifacts.rglob("*") if path.is_file()]
         ranked = [(place, name) for name in found for place, prefix in enumerate(LISTED) if name.startswith(prefix)]
-        made = {name: KINDS.get(name.split("/")[0], "file") for _, name in sorted(ranked)}
+        made = {name: kind_of(name) or "file" for _, name in sorted(ranked)}
     return {name: kind for name, kind in made.items() if name not in DESCRIPTIONS}
 
 

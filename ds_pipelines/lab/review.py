@@ -9,33 +9,36 @@ A review is of one verdict and one model: it names their hashes, and is opened a
 from __future__ import annotations
 
 import hashlib
-import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
 from ds_pipelines.errors import (
     UnknownAssumptionError,
+    UnknownRunError,
     UnnamedReviewerError,
     UnreviewableRunError,
     UnsignedReviewError,
 )
 from ds_pipelines.evidence import Assumption, ModelCard, Review
 from ds_pipelines.lab.assumptions import assumptions_of
+from ds_pipelines.lab.history import opened
+from ds_pipelines.lab.save import ARTIFACT
 from ds_pipelines.lab.verdict import ASSUMPTIONS, RECORD
 from ds_pipelines.settings import quiet_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from mlflow import MlflowClient
 
     from ds_pipelines.settings import Settings
 
 REVIEW, MODEL, TAG = "evidence/review.json", "evidence/model.json", "ds.review"
-RETRIES = 2
 SHORTEST_ANSWER = 5
 """Characters of an answer, so that it says more than yes."""
 METHODS = {
@@ -50,9 +53,9 @@ def open_review(run_id: str, settings: Settings) -> Review:
 
     Raises:
         UnreviewableRunError: MLflow knows no such run, or it left no verdict.
+        TrackingUnreachableError: MLflow does not answer, or refuses.
     """
-    with tempfile.TemporaryDirectory(prefix="ds-review-") as folder:
-        run = _Run(run_id, Path(folder), settings)
+    with _run(run_id, settings) as run:
         verdict = run.read(RECORD)
         if verdict is None:
             raise UnreviewableRunError(run_id, "a run with a verdict, which the script gets from lab.verdict")
@@ -98,7 +101,8 @@ def sign(review: Review, name: str, settings: Settings) -> Review:
     Raises:
         UnsignedReviewError: something needs a person's answer and has none.
         UnnamedReviewerError: the name is empty.
-        UnreviewableRunError: MLflow does not take it, or verdict or model have changed since it was opened.
+        UnreviewableRunError: verdict or model have changed since it was opened, or it cannot be written.
+        TrackingUnreachableError: MLflow does not answer, or refuses.
     """
     if review.unanswered:
         raise UnsignedReviewError(review.run_id, review.unanswered)
@@ -116,40 +120,43 @@ def keep(review: Review, settings: Settings) -> None:
     """Keeps a review with its run, signed or not; the tag says which.
 
     Raises:
-        UnreviewableRunError: MLflow does not take it.
+        UnreviewableRunError: it cannot be written.
+        TrackingUnreachableError: MLflow does not answer, or refuses.
     """
-    with tempfile.TemporaryDirectory(prefix="ds-review-") as folder:
-        _Run(review.run_id, Path(folder), settings).write(review)
+    with _run(review.run_id, settings) as run:
+        run.write(review)
 
 
-class _Run:
-    """What a run left in MLflow."""
+@contextmanager
+def _run(run_id: str, settings: Settings) -> Iterator[_Run]:
+    """What a run left in MLflow, while the block lasts.
 
-    def __init__(self, run_id: str, folder: Path, settings: Settings) -> None:
-        quiet_libraries()
-        from mlflow import MlflowClient
-        from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_HTTP_REQUEST_MAX_RETRIES
-        from mlflow.exceptions import MlflowException
-
-        # MLflow's own defaults would wait for minutes on a server that has gone.
-        MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(RETRIES)
-        MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
-        self.run_id, self._folder = run_id, folder
-        self._client: MlflowClient = MlflowClient(tracking_uri=settings.tracking_base)
+    Raises:
+        UnreviewableRunError: MLflow knows no such run.
+    """
+    quiet_libraries()
+    with opened(settings) as history:
         try:
-            self._client.get_run(run_id)
-        except MlflowException as error:
-            unknown = error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-            expected = "a run that MLflow knows" if unknown else "an answer from MLflow (`ds-pipelines up` starts it)"
-            raise UnreviewableRunError(run_id, expected) from None
+            run = history.run(run_id)
+        except UnknownRunError:
+            raise UnreviewableRunError(run_id, "a run that MLflow knows") from None
+        with history.artifacts(run, "evidence", ARTIFACT) as folder:
+            yield _Run(run.run_id, folder, history.client)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run's id, its artifacts, and the MLflow that keeps them."""
+
+    run_id: str
+    folder: Path
+    client: MlflowClient
 
     def read(self, path: str) -> bytes | None:
         """One artifact, or None if the run has none of this path."""
-        from mlflow.exceptions import MlflowException
-
         try:
-            return Path(self._client.download_artifacts(self.run_id, path, str(self._folder))).read_bytes()
-        except (MlflowException, OSError):
+            return (self.folder / path).read_bytes()
+        except OSError:
             return None
 
     def card(self) -> ModelCard | None:
@@ -162,14 +169,12 @@ class _Run:
 
     def write(self, review: Review) -> None:
         """Keeps the review and says in a tag who signed it."""
-        from mlflow.exceptions import MlflowException
-
         state = f"signed by {review.signed_by}" if review.signed_by else f"open: {len(review.unanswered)} to answer"
         try:
-            self._client.log_text(self.run_id, review.model_dump_json(indent=2), REVIEW)
-            self._client.set_tag(self.run_id, TAG, state)
-        except (MlflowException, OSError):
-            raise UnreviewableRunError(self.run_id, "an MLflow that takes what is written") from None
+            self.client.log_text(self.run_id, review.model_dump_json(indent=2), REVIEW)
+        except OSError:
+            raise UnreviewableRunError(self.run_id, "a store of artifacts that takes what is written") from None
+        self.client.set_tag(self.run_id, TAG, state)
 
 
 def _method(run: _Run, card: ModelCard) -> str:

@@ -64,6 +64,8 @@ def gather(
     Raises:
         ProposalRefusedError: a condition does not hold.
     """
+    if verdict.task == "multiclass":  # nobody can waive that production delivers one score a row
+        raise ProposalRefusedError(ran.run_id, "a verdict on one score: of several classes, ask about one of them")
     found = Conditions(ran.run_id, waived)
     found.require("verdict", None if verdict.answer == "signal" else f"the verdict signal, not {verdict.answer}")
     _reviewed(found, run, card, by)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 
 from ds_pipelines import postgres
 from ds_pipelines.settings import Settings, environment, load_settings
-from ds_pipelines_tests.gateway.scenario import free_port
+from ds_pipelines_tests.gateway.scenario import database_of_its_own, free_port, make_installation, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +45,32 @@ def bench(home: Path, tracking_address: str, tmp_path: Path) -> Settings:
     folder = tmp_path / "experiments"
     folder.mkdir()
     return load_settings(home=home, tracking_address=tracking_address, experiments=folder)
+
+
+@pytest.fixture(scope="session")
+def installation(
+    tmp_path_factory: pytest.TempPathFactory, shared: Settings, tracking_address: str
+) -> Iterator[Settings]:
+    """An installation whose gateway runs, with MLflow's database and an experiments folder of its own.
+
+    All modules share it: a test that publishes gives its table a name of its own.
+    """
+    folder = tmp_path_factory.mktemp("installation")
+    (folder / "experiments").mkdir()
+    settings = make_installation(
+        folder / "home", database_of_its_own(shared), tracking_address=tracking_address,
+        experiments=folder / "experiments", listing_age=timedelta(0),
+    )  # fmt: skip
+    with serving(settings):
+        yield settings
+
+
+@pytest.fixture
+def desk(installation: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The environment of a data scientist beside that gateway."""
+    for key, value in installation.as_environment().items():
+        monkeypatch.setenv(key, value)
+    return installation
 
 
 @pytest.fixture(scope="session")

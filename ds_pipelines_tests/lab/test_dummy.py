@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -150,8 +151,8 @@ def test_no_such_number_of_rows_is_made(rows: Any) -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database: dict[str, SecretStr], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A data scientist's environment; the gateway is the test's to start."""
+def alone(tmp_path: Path, database: dict[str, SecretStr], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A data scientist's environment; the gateway is the test's to start and stop."""
     settings = make_installation(tmp_path / "home", database)
     for name, value in settings.as_environment().items():
         monkeypatch.setenv(name, value)
@@ -159,18 +160,18 @@ def desk(tmp_path: Path, database: dict[str, SecretStr], monkeypatch: pytest.Mon
 
 
 def test_lab_table_gives_a_frame_of_the_table_s_own_schema(desk: Settings) -> None:
-    with serving(desk):
-        made = lab.table("orders", dummy=50)
-        assert isinstance(made, pl.LazyFrame)
-        assert made.collect_schema() == lab.table("orders").collect_schema()
-        assert made.collect().height == 50
-        assert isinstance(lab.table("orders", dummy=5, as_="pandas"), pd.DataFrame)
-        chosen = lab.table("orders", dummy=5, columns=["paid", "kind"]).collect()
-        assert chosen.columns == ["paid", "kind"]
+    made = lab.table("orders", dummy=50)
+    assert isinstance(made, pl.LazyFrame)
+    assert made.collect_schema() == lab.table("orders").collect_schema()
+    assert made.collect().height == 50
+    assert isinstance(lab.table("orders", dummy=5, as_="pandas"), pd.DataFrame)
+    chosen = lab.table("orders", dummy=5, columns=["paid", "kind"]).collect()
+    assert chosen.columns == ["paid", "kind"]
 
 
 def test_it_is_noted_as_a_dummy_and_holds_no_value_of_the_extract(desk: Settings) -> None:
-    with serving(desk), reading() as inputs:
+    shutil.rmtree(desk.cache, ignore_errors=True)
+    with reading() as inputs:
         made = lab.table("orders", dummy=50).collect()
     assert inputs == [RunInput(table="orders", day=FRIDAY, digest="dummy")]
     assert inputs[0].made_up
@@ -179,17 +180,16 @@ def test_it_is_noted_as_a_dummy_and_holds_no_value_of_the_extract(desk: Settings
     assert not list(desk.cache.rglob("*.parquet"))  # none of its files was fetched
 
 
-def test_it_is_made_while_the_gateway_is_away_once_its_columns_are_known(desk: Settings) -> None:
-    with serving(desk):
+def test_it_is_made_while_the_gateway_is_away_once_its_columns_are_known(alone: Settings) -> None:
+    with serving(alone):
         before = lab.table("orders", dummy=20).collect()
     assert_frame_equal(lab.table("orders", dummy=20).collect(), before)
 
 
 def test_what_cannot_be_meant_is_refused_as_for_the_extract(desk: Settings) -> None:
-    with serving(desk):
-        with pytest.raises(UnknownExtractError, match="invoices"):
-            lab.table("invoices", dummy=5)
-        with pytest.raises(UnknownColumnError, match="ship_city"):
-            lab.table("orders", dummy=5, columns=["ship_city"])
-        with pytest.raises(TableArgumentError, match="since"):
-            lab.table("orders", dummy=5, since="2025-04-01", until="2025-03-01")
+    with pytest.raises(UnknownExtractError, match="invoices"):
+        lab.table("invoices", dummy=5)
+    with pytest.raises(UnknownColumnError, match="ship_city"):
+        lab.table("orders", dummy=5, columns=["ship_city"])
+    with pytest.raises(TableArgumentError, match="since"):
+        lab.table("orders", dummy=5, since="2025-04-01", until="2025-03-01")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,17 +11,10 @@ import pytest
 from ds_pipelines import lab
 from ds_pipelines.errors import ForecastTooLargeError
 from ds_pipelines.lab.scripts import find
-from ds_pipelines_tests.gateway.scenario import (
-    MONDAY,
-    database_of_its_own,
-    make_installation,
-    orders_of,
-    publish,
-    serving,
-)
+from ds_pipelines_tests.gateway.scenario import MONDAY, orders_of, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from ds_pipelines.settings import Settings
@@ -41,26 +33,10 @@ print("held", len(held))
 """
 
 
-@pytest.fixture(scope="module")
-def installation(
-    tmp_path_factory: pytest.TempPathFactory, shared: Settings, tracking_address: str
-) -> Iterator[Settings]:
-    folder = tmp_path_factory.mktemp("rehearsal")
-    (folder / "experiments").mkdir()
-    settings = make_installation(
-        folder / "home", database_of_its_own(shared), tracking_address=tracking_address,
-        experiments=folder / "experiments", listing_age=timedelta(0),
-    )  # fmt: skip
-    with serving(settings):
-        publish(settings, "many", {MONDAY: MANY})
-        yield settings
-
-
-@pytest.fixture
-def desk(installation: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    for key, value in installation.as_environment().items():
-        monkeypatch.setenv(key, value)
-    return installation
+@pytest.fixture(scope="module", autouse=True)
+def many(installation: Settings) -> None:
+    """A table large enough to be rehearsed on."""
+    publish(installation, "many", {MONDAY: MANY})
 
 
 def write(settings: Settings, name: str, text: str) -> Path:

@@ -22,6 +22,7 @@ from ds_pipelines.lab.assumptions import SENTENCES, assumptions_of, measured
 from ds_pipelines.lab.judge import judge
 from ds_pipelines.lab.review import answered, open_review, sign
 from ds_pipelines.lab.split import read_split
+from ds_pipelines.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +52,30 @@ lab.save(model, "line", features=train.select(features), predictions=held, targe
 """
 
 
+@pytest.fixture(scope="module")
+def reviewed(home: Path, tracking_address: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run with a verdict and a model."""
+    folder = tmp_path_factory.mktemp("experiments")
+    (folder / "reviewed.py").write_text(SCRIPT)
+    settings = load_settings(home=home, tracking_address=tracking_address, experiments=folder)
+    return lab.run("reviewed", settings=settings).record.run_id
+
+
 @pytest.fixture
-def run_id(bench: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
+def run_id(
+    reviewed: str, bench: Settings, monkeypatch: pytest.MonkeyPatch, artifact: Callable[[str, str], Path]
+) -> str:
+    """The same run under an id of its own, that nobody has reviewed; the newest of its experiment."""
+    from mlflow import MlflowClient
+
     for name, value in bench.as_environment().items():
         monkeypatch.setenv(name, value)
-    path = bench.experiments / "reviewed.py"
-    path.write_text(SCRIPT)
-    return lab.run(path, settings=bench).record.run_id
+    client = MlflowClient(bench.tracking_base)
+    run = client.get_run(reviewed)
+    copy = client.create_run(run.info.experiment_id, tags=run.data.tags)
+    client.log_artifacts(copy.info.run_id, str(artifact(reviewed, "")))
+    client.set_terminated(copy.info.run_id)
+    return str(copy.info.run_id)
 
 
 def by_key(review: Review) -> dict[str, Assumption]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 from ds_pipelines import lab
@@ -14,13 +18,11 @@ from ds_pipelines.lab import rscripts
 from ds_pipelines.lab.notes import Notes, noting
 from ds_pipelines.lab.table import reading
 from ds_pipelines.snapshots.store import SnapshotStore
-from ds_pipelines_tests.gateway.scenario import CUSTOMERS, DAYS, FRIDAY, make_installation, publish, serving
+from ds_pipelines_tests.gateway.scenario import CUSTOMERS, DAYS, FRIDAY, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from pydantic import SecretStr
 
     from ds_pipelines.settings import Settings
 
@@ -39,14 +41,6 @@ def notes(tmp_path: Path) -> Notes:
     return Notes(tmp_path / "run")
 
 
-@pytest.fixture
-def desk(tmp_path: Path, database: dict[str, SecretStr], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    settings = make_installation(tmp_path / "home", database)
-    for name, value in settings.as_environment().items():
-        monkeypatch.setenv(name, value)
-    return settings
-
-
 def run(path: Path, notes: Notes) -> tuple[RunInput, ...]:
     with noting(notes), reading() as inputs:
         rscripts.execute(path, notes)
@@ -62,8 +56,7 @@ def test_it_reads_an_extract_and_the_run_knows_which(
         "cat(nrow(orders), class(orders$order_id), class(orders$paid), sum(orders$paid))\n"
         "cat(sum(is.na(orders$customer_id)))\n"
     )
-    with serving(desk):
-        inputs = run(write(tmp_path, text), notes)
+    inputs = run(write(tmp_path, text), notes)
     assert "12 character numeric 3.964" in capsys.readouterr().out
     published = {each.day: each.digest for each in SnapshotStore(desk.snapshots).manifests("orders")}
     assert inputs == tuple(RunInput(table="orders", day=day, digest=published[day]) for day in DAYS[1:])
@@ -73,35 +66,73 @@ def test_it_reads_an_extract_and_the_run_knows_which(
 def test_the_command_called_by_the_script_itself_is_noted_too(desk: Settings, tmp_path: Path, notes: Notes) -> None:
     file = tmp_path / "c.csv"
     text = f'system2("ds-pipelines", c("table", "customers", "--to", "{file}"), stdout = FALSE)\n'
-    with serving(desk):
-        (read,) = run(write(tmp_path, text), notes)
+    (read,) = run(write(tmp_path, text), notes)
     assert (read.table, read.day) == ("customers", FRIDAY)
     assert file.read_text().count("\n") == CUSTOMERS[FRIDAY].height + 1
+
+
+TYPED = pl.DataFrame({
+    "code": ["007", "1e5"], "flag": [True, None], "day": [date(2025, 3, 1), None], "count": [1, 2],
+    "at": [datetime(2025, 3, 1, 12, 30, tzinfo=UTC), None], "paid": [Decimal("12.50"), None],
+    "there": pl.Series([datetime(2025, 7, 1, 11, 30, tzinfo=UTC), None]).dt.convert_time_zone("Europe/London"),
+})  # fmt: skip
+SHOW = """
+cat(x$code, x$flag, format(x$day), x$count, format(x$at, "%H:%M"), x$paid, format(x$there, "%H:%M"), sep = "|")
+cat("\\n", vapply(x, function(each) class(each)[1], ""), "\\n")
+"""
+SHOWN = (
+    "007|1e5|TRUE|NA|2025-03-01|NA|1|2|12:30|NA|12.5|NA|11:30|NA\n"
+    " character logical Date numeric POSIXct numeric POSIXct"
+)
 
 
 @needs_r
 def test_types_are_those_of_the_extract(
     desk: Settings, tmp_path: Path, notes: Notes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from datetime import UTC, date, datetime
+    publish(desk, "typed", {FRIDAY: TYPED})
+    run(write(tmp_path, f'x <- lab_table("typed")\n{SHOW}'), notes)
+    assert SHOWN in capsys.readouterr().out
 
-    import polars as pl
 
-    publish(desk, "typed", {FRIDAY: pl.DataFrame({
-        "code": ["007", "1e5"], "flag": [True, None], "day": [date(2025, 3, 1), None], "count": [1, 2],
-        "at": [datetime(2025, 3, 1, 12, 30, tzinfo=UTC), None],
-    })})  # fmt: skip
-    text = 'x <- lab_table("typed")\ncat(x$code, x$flag, format(x$day), x$count, format(x$at, "%H:%M"), sep = "|")\n'
-    with serving(desk):
-        run(write(tmp_path, text), notes)
-    assert "007|1e5|TRUE|NA|2025-03-01|NA|1|2|12:30|NA" in capsys.readouterr().out
+@needs_r
+@pytest.mark.parametrize("package", ["arrow", "nanoparquet"])
+def test_a_package_for_parquet_gives_the_same_types(
+    package: str, desk: Settings, tmp_path: Path, notes: Notes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = f'quit(status = !requireNamespace("{package}"))'
+    there = subprocess.run([str(shutil.which("Rscript")), "-e", asked], check=False, capture_output=True)
+    if there.returncode:
+        pytest.skip(f"the R package {package} is not installed")
+    publish(desk, "typed_too", {FRIDAY: TYPED})
+    reads = f'.lab_reader <- function() {package}::read_parquet\nx <- lab_table("typed_too")\n'
+    run(write(tmp_path, reads + SHOW), notes)
+    assert SHOWN in capsys.readouterr().out
+
+
+@needs_r
+def test_what_such_a_package_may_give_becomes_the_extract_s_type(
+    tmp_path: Path, notes: Notes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+    show <- function(type, values) cat(class(.lab_as(type, values))[1], format(.lab_as(type, values)), "\\n")
+    show("String", factor(c("b", "a")))
+    show("Int64", 3L)
+    show("Boolean", c(TRUE, NA))
+    show("Date", as.Date("2025-03-01"))
+    show("Datetime(time_unit='us', time_zone='UTC')", as.POSIXct("2025-07-01 12:30", tz = "Europe/London"))
+    """
+    run(write(tmp_path, text), notes)
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()] == [
+        "character b a", "numeric 3", "logical TRUE   NA", "Date 2025-03-01", "POSIXct 2025-07-01 11:30:00",
+    ]  # fmt: skip
 
 
 @needs_r
 def test_a_table_that_is_not_there_ends_the_script_with_the_reason(
     desk: Settings, tmp_path: Path, notes: Notes, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(desk), pytest.raises(RFailedError, match=r"idea\.R, line 2, ended with status 1"):
+    with pytest.raises(RFailedError, match=r"idea\.R, line 2, ended with status 1"):
         run(write(tmp_path, 'x <- 1\nlab_table("invoices")\n'), notes)
     assert "There is no extract of a table 'invoices'" in capsys.readouterr().out
 

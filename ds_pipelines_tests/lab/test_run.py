@@ -18,8 +18,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ds_pipelines import lab
-from ds_pipelines.errors import BrokenScriptError, ExperimentFailedError, UnusableParameterError
+from ds_pipelines.errors import (
+    BrokenScriptError,
+    ExperimentFailedError,
+    UnsavableModelError,
+    UnusableNoteError,
+    UnusableParameterError,
+)
 from ds_pipelines.evidence import RunRecord
+from ds_pipelines.lab.notes import Notes, noting
 from ds_pipelines.settings import PROJECT, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -411,10 +418,15 @@ def test_a_model_is_kept_as_hashed_files_that_give_its_predictions_again(
     assert abs(loaded_scores(card, folder, rows) - held_out["score"].to_numpy()).max() < 1e-12
 
 
+def test_a_model_that_production_could_not_trust_fails_the_run_with_the_reason(bench: Settings) -> None:
+    script = model_script(PIPELINE, "save(held_out.with_columns(score=1 - pl.col('score')))")
+    with pytest.raises(ExperimentFailedError, match="scores that the stored model gives again"):
+        lab.run(write(bench, script), settings=bench)
+
+
 @pytest.mark.parametrize(
     ("then", "expected"),
     [
-        ("save(held_out.with_columns(score=1 - pl.col('score')))", "scores that the stored model gives again"),
         ("save(held_out.drop('as_of'))", "predictions with the columns customer_id, as_of, recency, orders, score"),
         ("save(); save()", "one model a run"),
         ("lab.save(fitted, 'again')", "a Polars frame, or a model with features"),
@@ -427,9 +439,9 @@ def test_a_model_is_kept_as_hashed_files_that_give_its_predictions_again(
         ("fitted = object()\nsave()", "a LightGBM model, or a scikit-learn estimator"),
     ],
 )
-def test_a_model_that_production_could_not_trust_is_refused(bench: Settings, then: str, expected: str) -> None:
-    with pytest.raises(ExperimentFailedError, match=expected):
-        lab.run(write(bench, model_script(PIPELINE, then)), settings=bench)
+def test_a_model_that_production_could_not_trust_is_refused(tmp_path: Path, then: str, expected: str) -> None:
+    with noting(Notes(tmp_path)), pytest.raises((UnsavableModelError, UnusableNoteError), match=expected):
+        exec(model_script(PIPELINE, then), {"__name__": "__main__"})  # noqa: S102  as the run's process does
 
 
 def test_a_table_is_kept_whole_with_its_first_rows_to_look_at(bench: Settings, artifact: Artifact) -> None:

@@ -15,6 +15,7 @@ from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.release import manifest as manifests
 from ds_pipelines.release.propose import propose, propose_computation
 from ds_pipelines.settings import PACKAGE, Settings
+from ds_pipelines_tests.release.conftest import verdict
 
 if TYPE_CHECKING:
     from ds_pipelines_tests.release.conftest import Runs
@@ -86,6 +87,15 @@ def test_a_run_without_signal_is_not_offered(answer: str, runs: Runs, tracked: S
     with pytest.raises(ProposalRefusedError, match=f"verdict signal, not {answer}") as refused:
         propose(run_id, REPURCHASE, tracked)
     assert run_id in str(refused.value)
+
+
+def test_a_run_that_was_judged_on_several_classes_is_not_offered(runs: Runs, tracked: Settings) -> None:
+    from mlflow import MlflowClient
+
+    run_id, judged = runs.lightgbm(), verdict("signal").model_copy(update={"task": "multiclass"})
+    MlflowClient(tracked.tracking_base).log_text(run_id, judged.model_dump_json(), "evidence/verdict.json")
+    with pytest.raises(ProposalRefusedError, match="one score: of several classes, ask about one of them"):
+        propose(run_id, REPURCHASE, tracked)
 
 
 def test_a_run_without_verdict_is_not_offered(runs: Runs, tracked: Settings) -> None:
