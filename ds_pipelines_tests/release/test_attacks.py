@@ -292,7 +292,8 @@ def test_a_slow_model_is_stopped_at_budget_and_at_nothing_that_trusts_it(offer: 
     assert all(each.passed for each in before)
     assert (last.gate, last.passed) == ("budget", False)
     assert last.words.startswith("time: it needed")
-    assert last.evidence["loading"] + last.evidence["scoring"] > 2
+    # Ended at its cap it could not tell the parts; otherwise the model's were too long by themselves.
+    assert last.evidence.get("loading", 0) + last.evidence.get("scoring", last.evidence["process_seconds"]) > 2
 
 
 def inflated(text: str, times: int) -> bytes:
