@@ -142,8 +142,9 @@ TASKS: Mapping[str, Callable[[Path, Mapping[str, Any], Settings], dict[str, Any]
 def main(task: str, folder: Path) -> None:
     """Does a task, and writes what came of it, whole."""
     settings = load_settings()
-    told = json.loads((folder / "task.json").read_text())
+    told, began = json.loads((folder / "task.json").read_text()), time.monotonic()
     answer = _answered(lambda: TASKS[task](folder, told, settings))
+    answer.setdefault("seconds", round(time.monotonic() - began, 3))  # what is refused took its time, too
     draft = folder / "answer.draft"
     draft.write_text(json.dumps(answer))
     draft.rename(folder / "answer.json")
