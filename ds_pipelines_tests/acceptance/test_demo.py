@@ -203,7 +203,8 @@ def test_the_table_names_verdicts_release_scored_customers_and_top_sellers(demo:
     [[scored]] = demo.query("consumer", "SELECT count(*) FROM latest_repurchase_scores")
     assert "repurchase: signal" in told["Experiments, tracked, with a verdict each"]
     assert "ticket_mood: " in told["Experiments, tracked, with a verdict each"]
-    assert all(Path(name).stem in told["Release: proposed, through the gates of acceptance"] for name in demo.releases[0])
+    released = told["Release: proposed, through the gates of acceptance"]
+    assert all(Path(name).stem in released for name in demo.releases[0])
     assert f"{scored:,} customers scored" in told["repurchase"]
     assert re.search(r"\w+: \w+", told["top sellers"])
 
