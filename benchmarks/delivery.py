@@ -62,7 +62,7 @@ def by_psql(batches: Iterable[pl.DataFrame], job: ScoringJob, settings: Settings
                 batch.write_csv(file, include_header=False)
                 rows += batch.height
         copy = f"\\copy {table} from '{path}' (format csv)"
-        psql = [postgres.binaries() / "psql", "--dbname", postgres.url("serving", settings), "-qc", copy]
+        psql = [str(postgres.binaries() / "psql"), "--dbname", postgres.url("serving", settings), "-qc", copy]
         began = time.monotonic()
         subprocess.run(psql, check=True)
         took = time.monotonic() - began
