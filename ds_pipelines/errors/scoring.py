@@ -98,5 +98,5 @@ class UnknownJobError(DsPipelinesError):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         super().__init__(
             f"There is no scoring job {name!r}; expected one of {listing(known)}. "
-            "A job is a module in production/jobs, named in its __init__.py."
+            "A job is a module in production/jobs; `ds-pipelines job new` starts one."
         )
