@@ -9,21 +9,27 @@ the privacy policy or the release in use has changed. A day whose source has cha
 again. The newest day comes first; days in a row become one run, which starts once and loads the model once.
 """
 
-import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from itertools import groupby
+from __future__ import annotations
 
-from ds_pipelines.production.attempts import Attempt
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeAlias
+
 from ds_pipelines.production.days import DAY
-from ds_pipelines.scoring.receipt import Receipt
-from ds_pipelines.scoring.sources import changed_since
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import date, datetime
+
+    from ds_pipelines.production.attempts import Attempt
+    from ds_pipelines.scoring.receipt import Receipt
 
 LONGEST = 60
 """Between crashes, so many times the first pause at most."""
 
-Sources = Mapping[date, Mapping[str, str]]
+Sources: TypeAlias = "Mapping[date, Mapping[str, str]]"
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Standing:
             most: So many days at most.
             again: So many of the newest days are compared with their source, and refused days with theirs; 0: none.
         """
+        from ds_pipelines.scoring.sources import changed_since
+
         ready = [day for day in self.missing if self._may_try(day)]
         fresh = [day for day in ready if not self._refusals(day)][:most]
         waiting = [day for day in ready if self._refusals(day)][:most] if again else []

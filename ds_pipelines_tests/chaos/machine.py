@@ -157,12 +157,11 @@ class Machine:
     def fill(self, seconds: float) -> None:
         """Leaves nothing free on the disk for so long."""
         fill = self.home / "fill"
-        with fill.open("wb") as file, suppress(OSError):
+        with fill.open("wb", buffering=0) as file:
             for size in (1 << 24, 1 << 16, 1 << 12):
                 with suppress(OSError):
                     while True:
                         file.write(bytes(size))
-                        file.flush()
         time.sleep(seconds)
         fill.unlink()
 
