@@ -50,7 +50,14 @@ def test_a_manifest_pins_code_contract_model_and_evidence(runs: Runs, tracked: S
     assert (evidence["family"], evidence["interval"], evidence["rows"]) == ("lightgbm", [0.64, 0.78], 180)
     assert {file["path"]: file["sha256"] for file in evidence["files"]} == {
         f"evidence/{name}": sha256((offered / "evidence" / name).read_bytes())
-        for name in ("verdict.json", "predictions.parquet", "inputs.json", "review.json", "reproduction.json")
+        for name in (
+            "verdict.json",
+            "predictions.parquet",
+            "inputs.json",
+            "profile.json",
+            "review.json",
+            "reproduction.json",
+        )
     }
     assert [each["table"] for each in evidence["inputs"]] == ["customers", "order_lines", "orders"]
 
