@@ -36,6 +36,7 @@ FEATURES_SQL = """
     WITH o AS (
         SELECT customer_id, kind, order_id, (placed_at AT TIME ZONE 'Europe/London')::date AS on_day
         FROM orders WHERE placed_at < (DATE '{day}' + 1)::timestamp AT TIME ZONE 'Europe/London'
+        AND placed_at >= (DATE '{day}' - 364)::timestamp AT TIME ZONE 'Europe/London'
     ), s AS (
         SELECT customer_id, DATE '{day}' - max(on_day) AS recency, DATE '{day}' - min(on_day) AS tenure, count(*) AS n,
                count(*) FILTER (WHERE on_day > DATE '{day}' - 30) AS n30,
@@ -110,6 +111,15 @@ def test_features_of_all_customers_equal_independent_sql(day: date, settings: Se
     assert found["customer_id"].to_list() == expected[:, 0].tolist()
     assert tuple(features.columns) == FEATURES
     assert np.array_equal(features.to_numpy(), expected)
+
+
+def test_what_is_older_than_a_year_does_not_count(settings: Settings) -> None:
+    """So a day costs the same however old the shop is; on a day after the sample's last, some of it is that old."""
+    day = date(2026, 4, 1)
+    tables = {table: production.transformed(table, settings).lazy() for table in REPURCHASE.reads}
+    found = REPURCHASE.compute(tables, day, settings.zone).sort("customer_id").collect()
+    assert np.array_equal(found.to_numpy(), np.array(ask(settings, FEATURES_SQL.format(day=day)), dtype=float))
+    assert found.height < tables["orders"].select(pl.col("customer_id").drop_nulls().n_unique()).collect().item()
 
 
 def test_every_customer_with_a_sale_by_then_is_delivered(settings: Settings) -> None:

@@ -1,9 +1,9 @@
 """Who buys again within 30 days?
 
-Every customer is described by what was known at the end of a day, on several such days a month apart, and labelled by
-whether an order followed within 30 days. Two model families learn from the earlier days; the last day whose 30 days are
-over is held out, and a verdict says whether either of them predicts anything there. The family that did better on the
-last of the earlier days is saved for release.
+Every customer is described by what was known at the end of a day of the 365 before, on several such days a month apart,
+and labelled by whether an order followed within 30 days. Two model families learn from the earlier days; the last day
+whose 30 days are over is held out, and a verdict says whether either of them predicts anything there. The family that
+did better on the last of the earlier days is saved for release.
 
 Segment, newsletter and year of birth are those of today on all days: the shop keeps no history of them.
 """
@@ -29,6 +29,7 @@ from ds_pipelines.settings import load_settings
 zone = lab.param("zone", load_settings().zone)
 horizon = timedelta(days=lab.param("horizon_days", 30))
 history = timedelta(days=lab.param("history_days", 60))  # before the first day that customers are described on
+window = timedelta(days=lab.param("window_days", 365))  # nothing older is told of a customer
 seed = lab.param("seed", 7)
 
 # ---------------------------------------------------------------- the data
@@ -63,9 +64,9 @@ FEATURES = [*LONG_TAILED, "age", "is_business", "newsletter"]
 
 
 def describe(day: date) -> pl.DataFrame:
-    """Every customer with a sale by the end of `day`, as known then, and whether another sale follows."""
+    """Every customer with a sale in the window that ends with `day`, as known then, and whether another follows."""
     lately, this_quarter = (pl.col("on") > day - timedelta(days=days) for days in (30, 90))
-    known = pl.col("on") <= day
+    known = (pl.col("on") <= day) & (pl.col("on") > day - window)
     bought = sales.filter(known).group_by("customer_id").agg(
         recency_days=(day - pl.col("on").max()).dt.total_days(),
         tenure_days=(day - pl.col("on").min()).dt.total_days(),

@@ -13,22 +13,23 @@ import polars as pl
 
 from ds_pipelines.scoring.job import ScoringJob, ServedColumn, Tables
 
-MONTH, QUARTER = timedelta(days=30), timedelta(days=90)
+MONTH, QUARTER, YEAR = timedelta(days=30), timedelta(days=90), timedelta(days=365)
 EXACT = pl.Decimal(18, 5)
 """Holds a price times a discount without rounding, so that a sum does not depend on its order."""
 
 
 def features(tables: Tables, day: date, zone: str) -> pl.LazyFrame:
-    """What is known of every customer at the end of `day`, a row a customer with at least one sale by then.
+    """What is known of every customer at the end of `day`, a row a customer with a sale in the 365 days that end then.
 
-    Guests are nobody's customers. Days are whole, in the business's time zone. `recency_days` and `tenure_days` count
-    back to the last and the first sale; spending is after discounts; `age` is -1 when unknown.
+    Nothing older counts, so that a day costs the same however old the shop is. Guests are nobody's customers. Days are
+    whole, in the business's time zone. `recency_days` and `tenure_days` count back to the last and the first sale of
+    these days, and totals are theirs; spending is after discounts; `age` is -1 when unknown.
     """
     on = pl.col("placed_at").dt.convert_time_zone(zone).dt.date()
     worth = pl.col("quantity").cast(pl.Int64) * pl.col("unit_price").cast(EXACT) * (1 - pl.col("discount").cast(EXACT))
-    by_then = (pl.col("customer_id").is_not_null(), pl.col("on") <= day)
-    orders = tables["orders"].with_columns(on=on).filter(*by_then)
-    bought = tables["order_lines"].with_columns(on=on, worth=worth).filter(*by_then, pl.col("quantity") > 0)
+    counts = (pl.col("customer_id").is_not_null(), pl.col("on") <= day, pl.col("on") > day - YEAR)
+    orders = tables["orders"].with_columns(on=on).filter(*counts)
+    bought = tables["order_lines"].with_columns(on=on, worth=worth).filter(*counts, pl.col("quantity") > 0)
 
     sales = orders.filter(pl.col("kind") == "sale").group_by("customer_id")
     returns = orders.filter(pl.col("kind") == "return").group_by("customer_id")
@@ -81,15 +82,16 @@ def outcome(tables: Tables, day: date, zone: str) -> pl.LazyFrame:
 
 
 def population(tables: Tables, day: date, zone: str) -> pl.LazyFrame:
-    """How many customers had bought something by the end of `day`."""
+    """How many customers bought something in the 365 days that end with `day`."""
     on = pl.col("placed_at").dt.convert_time_zone(zone).dt.date()
-    sales = tables["orders"].filter(pl.col("customer_id").is_not_null(), on <= day, pl.col("kind") == "sale")
+    bought = tables["orders"].filter(pl.col("customer_id").is_not_null(), pl.col("kind") == "sale")
+    sales = bought.filter(on <= day, on > day - YEAR)
     return sales.select(pl.col("customer_id").n_unique())
 
 
 JOB = ScoringJob(
     name="repurchase",
-    description="For every customer, the probability of another order within 30 days after the day.",
+    description="For every customer of the last 365 days, the probability of another order within 30 days.",
     owner="team:data-science",
     consumers=("the newsletter service",),
     table="repurchase_scores",
@@ -105,6 +107,7 @@ JOB = ScoringJob(
     compute=features,
     budget=timedelta(minutes=10),
     entity="customer_id",
+    history=YEAR,
     population=population,
     outcome=outcome,
     horizon=MONTH,
