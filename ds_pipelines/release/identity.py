@@ -48,7 +48,7 @@ def identify(scope: Scope, settings: Settings, token_file: Path | None = None) -
         NotPermittedError: the token is not in force, or may do something else.
         DatabaseUnreachableError: the gateway's database does not answer.
     """
-    token = _read(token_file or settings.release_token or settings.secrets / "release.token")
+    token = _read(token_file or settings.release_token or settings.secrets / "release.token", scope)
     if database.knows_owner(settings):
         database.ensure(settings)
     tokens = database.Database(settings)
@@ -63,7 +63,7 @@ def identify(scope: Scope, settings: Settings, token_file: Path | None = None) -
     return Identity(grant.user, grant.name)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, scope: Scope) -> str:
     try:
         shared = path.stat().st_mode & 0o077
         token = path.read_text(encoding="utf-8").strip()
@@ -71,8 +71,9 @@ def _read(path: Path) -> str:
         raise MissingSecretError(
             path,
             "there is no such file",
-            "Ask who runs the platform for a token (`ds-pipelines token create NAME --release approve --to FILE`), and "
-            "name its file with --token-file or DS_RELEASE_TOKEN.",
+            "Ask who runs the platform for a token (`ds-pipelines token create NAME "
+            f"--release {scope.partition(':')[2]} --user YOU --to FILE`), and name its file with --token-file or "
+            "DS_RELEASE_TOKEN.",
         ) from None
     if shared:
         raise MissingSecretError(path, "others can read it", f"Run `chmod 600 {path}`.")

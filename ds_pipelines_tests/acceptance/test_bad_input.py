@@ -65,7 +65,7 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
         ("run nosuch", "'nosuch'", "repurchase, ticket_mood, top_sellers"),
         ("psql nosuch", "'nosuch'", "consumer, dagster, extract"),
         ("exec nosuchprogram", "'nosuchprogram'", "on the PATH"),
-        ("release propose nosuch", "nosuch", "ds-pipelines up"),
+        ("release propose nosuch", "release.token", "token create NAME --release propose"),
     ],
 )
 def test_a_name_or_day_that_does_not_exist(command: CommandLine, arguments: str, culprit: str, expected: str) -> None:
