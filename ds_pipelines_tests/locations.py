@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "production_database", "anonymized_extracts", "lab_tables", "experiments", "releases", "serving_tables",
-    "watch",
+    "anonymized_scores", "watch",
 }  # fmt: skip
 STUB = "dagster/auto_created_stub_asset"
 """Dagster's mark on a key that another location defines."""

@@ -112,7 +112,7 @@ def _extract_spec(table: str, days: dg.DailyPartitionsDefinition | None) -> dg.A
             f"code location production; here it is the source of lab/{table}, which asks for what is not there yet."
         ),
         owners=["team:platform-engineering"],
-        group_name="anonymized_extracts",
+        group_name="anonymized_scores" if table.startswith(SCORES) else "anonymized_extracts",
         kinds={"postgres", "parquet"},
         metadata={STANDS_FOR: "the code location production"},
     )

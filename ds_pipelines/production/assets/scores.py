@@ -27,7 +27,7 @@ def scores_extract(job: ScoringJob, days: dg.DailyPartitionsDefinition) -> dg.As
             "rounded. The only way in which scores reach development. Still personal data."
         ),
         owners=["team:platform-engineering"],
-        group_name="anonymized_extracts",
+        group_name="anonymized_scores",
         kinds={"postgres", "parquet"},
         metadata={
             "dagster/column_schema": dg.TableSchema(
