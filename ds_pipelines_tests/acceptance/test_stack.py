@@ -90,6 +90,7 @@ def test_in_development_nothing_of_production_s_starts_by_itself(stack: Stack) -
     assert states == {
         "daily_extract_at_five": "STOPPED",
         "reproduce_released_nightly": "RUNNING",
+        "weekly_report_on_mondays": "STOPPED",
     }
 
 
