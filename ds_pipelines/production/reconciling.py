@@ -4,8 +4,8 @@ What belongs here: its ticks: runs that nobody works on any more, requests, and 
 deciding which days are wanted (`due`), and doing them.
 
 It is the schedule, too: a day is asked for as soon as it is due, by the job's own clock time. Dagster's schedules would
-lose the days on which their daemon was down. What was delivered is read from the receipts, so a run that died after its
-delivery asks for nothing, and what Dagster's own record lacks of it is added.
+lose the days on which their daemon was down. What was delivered is read from the receipts, so a day is not asked for
+again whose run died after its delivery; Dagster's own record lacks such a day, and the receipts are what counts.
 """
 
 import json
