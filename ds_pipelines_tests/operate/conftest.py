@@ -82,7 +82,7 @@ def installation(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -
     home = tmp_path_factory.mktemp("installation")
     urls = {
         f"{role}_url": SecretStr(postgres.url(role, settings))
-        for role in ("owner", "extract", "scoring", "serving", "registry")
+        for role in ("owner", "extract", "scoring", "serving", "registry", "ledger", "ledger_owner")
     }
     tracking = postgres.sqlalchemy_url(postgres.url("mlflow", settings))
     made = settings.model_copy(

@@ -22,7 +22,7 @@ from ds_pipelines.extract import production, pseudonyms, publish, tombstones
 from ds_pipelines.operate.erase import erase, told
 from ds_pipelines.production.jobs import JOBS
 from ds_pipelines.release.registry import champion
-from ds_pipelines.scoring.deliver import checksum, hold
+from ds_pipelines.scoring.deliver import checksum
 from ds_pipelines.scoring.receipt import find
 from ds_pipelines.scoring.score import score_day
 from ds_pipelines_tests.operate.conftest import HELD_OUT, REPURCHASE, TABLES, Installation
@@ -129,8 +129,9 @@ def test_the_delivered_score_is_gone_and_the_receipt_tells_what_is_left(erased: 
     receipt = find(REPURCHASE, HELD_OUT, settings)
     assert receipt is not None
     with closing(postgres.connect("serving", settings)) as connection, connection.cursor() as cursor:
-        hold(cursor, REPURCHASE, HELD_OUT)
-        assert receipt.checksum == checksum(cursor, REPURCHASE, HELD_OUT)
+        cursor.execute("SELECT batch FROM receipts WHERE delivery = %s", (str(receipt.delivery),))
+        [(batch,)] = cursor.fetchall()
+        assert receipt.checksum == checksum(cursor, REPURCHASE, batch)
         cursor.execute("SELECT count(*) FROM repurchase_scores WHERE day = %s", (HELD_OUT,))
         assert cursor.fetchall() == [(receipt.rows,)]
         cursor.execute("SELECT rows FROM erasures WHERE job = 'repurchase' AND delivery = %s", (str(receipt.delivery),))

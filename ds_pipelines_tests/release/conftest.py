@@ -203,6 +203,16 @@ class Runs:
         return made.model_copy(update=changes)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_in_use(settings: Settings) -> None:
+    """A module begins with an empty registry: it is one for all tests, and their files lie in different places."""
+    from mlflow import MlflowClient
+
+    registry = MlflowClient(postgres.sqlalchemy_url(postgres.url("registry", settings)))
+    for model in registry.search_registered_models():
+        registry.delete_registered_model(model.name)
+
+
 @pytest.fixture(scope="session")
 def runs(experiment: Experiment, tracked: Settings, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(experiment, tracked, tmp_path_factory.mktemp("artifacts"))
