@@ -49,7 +49,7 @@ REPURCHASE = JOBS["repurchase"]
 LOADING = {"budget", "delivery", "faithful", "backtest"}
 """The gates that load the model, in the confined process."""
 SOURCE = Path(repurchase.__file__).read_text()
-KNOWN_BY_THEN = '(pl.col("customer_id").is_not_null(), pl.col("on") <= day)'
+KNOWN_BY_THEN = '(pl.col("customer_id").is_not_null(), pl.col("on") <= day, pl.col("on") > day - YEAR)'
 NUMBERS = count(1)
 
 
